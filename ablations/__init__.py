@@ -1,0 +1,1 @@
+"""What we try: studies that compare recipes over paired seeds, driven by Optuna."""

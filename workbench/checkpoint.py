@@ -1,0 +1,140 @@
+"""Checkpoints of a PPO run: one safetensors file, written whole or not at all, the last two kept.
+
+Random numbers are named by seed and iteration (`workbench.seeding`), so there is no random state to
+save: weights, optimiser moments, trick state and the iteration are all of it, and a resumed run
+equals the run that never stopped, bit for bit on one device.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from workbench.stages.ppo import Ppo
+
+KEPT = 2
+Record = tuple[int, dict[str, float]]
+"""The metrics logged at one step."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        run: fingerprint of everything that decides the run's numbers.
+        iteration: iterations done.
+        history: every record so far.
+    """
+
+    run: str
+    iteration: int
+    history: list[Record]
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or does not belong to the run."""
+
+
+def save_checkpoint(folder: Path, ppo: "Ppo", progress: Progress) -> Path:
+    """Write a checkpoint atomically and drop all but the last two.
+
+    Raises:
+        CheckpointError: if the disk is full or the folder cannot be written; nothing is lost then.
+    """
+    path = folder / f"checkpoint-{progress.iteration:06d}.safetensors"
+    partial = path.with_suffix(".partial")
+    text = json.dumps(
+        {"run": progress.run, "iteration": progress.iteration, "history": progress.history}
+    )
+    tensors = {name: tensor.contiguous() for name, tensor in _tensors(ppo)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(save(tensors, metadata={"progress": text}))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; free some space and run the same command again"
+        ) from error
+    for old in _checkpoints(folder)[KEPT:]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(folder: Path, ppo: "Ppo", run: str) -> Progress | None:
+    """Restore the newest whole checkpoint of this run, or return None if there is none.
+
+    Raises:
+        CheckpointError: if the checkpoint belongs to a run with other settings.
+    """
+    for path in _checkpoints(folder):
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                saved: dict[str, Any] = json.loads(file.metadata()["progress"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError):
+            continue  # cut short by a crash; the one before it is whole
+        if saved["run"] != run:
+            raise CheckpointError(
+                f"{path} belongs to a run with other settings; delete {folder} to start anew"
+            )
+        _restore(ppo, tensors)
+        history = [(int(step), metrics) for step, metrics in saved["history"]]
+        return Progress(run, saved["iteration"], history)
+    return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+
+def _tensors(ppo: "Ppo") -> Iterator[tuple[str, Tensor]]:
+    for owner, module in (("policy", ppo.models.policy), ("critic", ppo.models.critic)):
+        for name, parameter in module.named_parameters():
+            yield f"{owner}/{name}", parameter.detach()
+    for index, moments in ppo.optimiser.state_dict()["state"].items():
+        for key, value in moments.items():
+            yield f"optimiser/{index}/{key}", value
+    for trick, states in ppo.recipe.state_dict().items():
+        for field_name, parts in states.items():
+            for key, value in parts.items():
+                yield f"recipe/{trick}/{field_name}/{key}", value
+
+
+def _restore(ppo: "Ppo", tensors: dict[str, Tensor]) -> None:
+    for owner, module in (("policy", ppo.models.policy), ("critic", ppo.models.critic)):
+        for name, parameter in module.named_parameters():
+            parameter.data.copy_(tensors[f"{owner}/{name}"])
+    optimiser = ppo.optimiser.state_dict()
+    optimiser["state"] = {
+        int(index): {key: value for (key,), value in moments.items()}
+        for index, moments in _grouped(tensors, "optimiser").items()
+    }
+    ppo.optimiser.load_state_dict(optimiser)
+    device = ppo.accelerator.device
+    recipe: dict[str, dict[str, dict[str, Tensor]]] = {}
+    for trick, parts in _grouped(tensors, "recipe").items():
+        for (field_name, key), value in parts.items():
+            recipe.setdefault(trick, {}).setdefault(field_name, {})[key] = value.to(device)
+    ppo.recipe.load_state_dict(recipe)
+
+
+def _grouped(tensors: dict[str, Tensor], owner: str) -> dict[str, dict[tuple[str, ...], Tensor]]:
+    """Group `owner/<group>/<rest…>` by group, with the rest as a tuple of names."""
+    groups: dict[str, dict[tuple[str, ...], Tensor]] = {}
+    for name, tensor in tensors.items():
+        first, *rest = name.split("/")
+        if first == owner:
+            groups.setdefault(rest[0], {})[tuple(rest[1:])] = tensor
+    return groups

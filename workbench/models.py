@@ -1,0 +1,323 @@
+"""Policy, critic, reference and reward model: Hugging Face models behind two small interfaces."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
+from transformers.utils import logging as transformers_logging
+
+from workbench.types import Evaluation, Rollout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CHUNK_ELEMENTS = 2**24
+"""Logits held at a time where no gradient is needed: 64 MiB in float32, whatever the vocabulary."""
+
+
+class Policy(nn.Module):
+    """A causal language model that says log-probabilities and entropies of response tokens."""
+
+    model: "PreTrainedModel"
+
+    def load_weights(self, folder: Path) -> None:
+        """Take architecture and weights from a Hugging Face folder."""
+        self.model = load_causal(folder)
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Evaluate the token after each position.
+
+        Args:
+            tokens: [B, L] rows padded on the right.
+            positions: [B, T] index of the state that predicts each token.
+            mask: [B, T] bool; only True positions are computed.
+            temperature: logits are divided by it.
+            entropy: compute entropies too.
+        Returns:
+            log-probability [B, T] and entropy [B, T] in nats; 0 where not computed.
+        """
+        hidden = self.hidden(tokens)
+        row, step = mask.nonzero(as_tuple=True)
+        at = positions[row, step]
+        logits = self.logits(hidden[row, at]).float() / temperature
+        log_normaliser = logits.logsumexp(-1)
+        chosen = logits.gather(-1, tokens[row, at + 1][:, None]).squeeze(-1)
+        blank = logits.new_zeros(mask.shape)
+        log_prob = blank.index_put((row, step), chosen - log_normaliser)
+        if not entropy:
+            return log_prob, blank
+        mean_logit = ((logits - log_normaliser[:, None]).exp() * logits).sum(-1)
+        return log_prob, blank.index_put((row, step), log_normaliser - mean_logit)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Return the last hidden states [B, L, H]."""
+        states: Tensor = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        return states
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
+        config = self.model.config
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        if (scale := getattr(config, "logit_scale", None)) is not None:
+            logits = logits * scale
+        if (scaling := getattr(config, "logits_scaling", None)) is not None:
+            logits = logits / scaling
+        if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+            logits = torch.tanh(logits / cap) * cap
+        return logits
+
+    def language_loss(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the masked tokens given what is before them.
+
+        Args:
+            tokens: [B, L] rows padded on the right.
+            mask: [B, L] bool, True on tokens to predict; the first token never is.
+        Returns:
+            scalar, in nats per token.
+        """
+        row, at = mask[:, 1:].nonzero(as_tuple=True)
+        logits = self.logits(self.hidden(tokens)[row, at]).float()
+        return nn.functional.cross_entropy(logits, tokens[row, at + 1])
+
+
+class Scorer(nn.Module):
+    """A trunk with a linear head: the critic on every token, the reward model on the last one."""
+
+    model: "PreTrainedModel"
+
+    def load_weights(self, folder: Path) -> None:
+        """Take architecture, trunk and head from a Hugging Face sequence-classification folder."""
+        self.model = load_scorer(folder)
+
+    def load_trunk(self, folder: Path, *, head_std: float = 0.0, seed: int = 0) -> None:
+        """Take the trunk of a language model; the head starts from N(0, head_std²).
+
+        Args:
+            folder: Hugging Face causal language model.
+            head_std: standard deviation of the head's weights; 0 makes every first value 0.
+            seed: seed of the head's weights.
+        """
+        self.model = load_scorer(folder)
+        generator = torch.Generator().manual_seed(seed)
+        weight = self.model.score.weight
+        with torch.no_grad():
+            weight.copy_(head_std * torch.randn(weight.shape, generator=generator))
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return the head's output [B, T] at the positions [B, T] of tokens [B, L]."""
+        hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        picked = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
+        value: Tensor = self.model.score(picked)
+        return value.squeeze(-1).float()
+
+
+@dataclass
+class Models:
+    """The four models of PPO; reference and reward model are frozen."""
+
+    policy: Policy
+    critic: Scorer
+    reference: Policy
+    reward_model: Scorer
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that PPO updates: the policy's, then the critic's."""
+        yield from self.policy.parameters()
+        yield from self.critic.parameters()
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """What two policies say of the same response tokens, without gradient. All [B, T], 0 outside.
+
+    Attributes:
+        log_prob: log π of the sampled token.
+        ref_log_prob: log π_ref of the sampled token.
+        entropy: entropy of π in nats.
+        kl: KL(π(·|s) ‖ π_ref(·|s)) over the vocabulary, in nats.
+    """
+
+    log_prob: Tensor
+    ref_log_prob: Tensor
+    entropy: Tensor
+    kl: Tensor
+
+
+@torch.no_grad()
+def compare(
+    policy: tuple[Policy, Tensor],
+    reference: tuple[Policy, Tensor],
+    response: Tensor,
+    mask: Tensor,
+    temperature: float,
+) -> TokenStatistics:
+    """Compare two policies on response tokens, a chunk of logits at a time.
+
+    Args:
+        policy: the policy and its hidden states [B, T, H] before each response token.
+        reference: the same of the reference policy.
+        response: [B, T] sampled tokens.
+        mask: [B, T] bool.
+        temperature: logits of both are divided by it.
+    Returns:
+        statistics per token.
+    """
+    row, step = mask.nonzero(as_tuple=True)
+    target = response[row, step][:, None]
+    columns: list[list[Tensor]] = []
+    vocabulary = policy[0].model.config.vocab_size
+    for part in torch.arange(len(row)).split(max(1, CHUNK_ELEMENTS // vocabulary)):
+        at = (row[part], step[part])
+        log_p = _log_softmax(policy[0].logits(policy[1][at]), temperature)
+        log_q = _log_softmax(reference[0].logits(reference[1][at]), temperature)
+        p = log_p.exp()
+        chosen = [log.gather(-1, target[part]).squeeze(-1) for log in (log_p, log_q)]
+        columns.append([*chosen, -(p * log_p).sum(-1), (p * (log_p - log_q)).sum(-1)])
+    blank = torch.zeros(mask.shape, device=mask.device)
+    filled = [blank.index_put((row, step), torch.cat(column)) for column in zip(*columns, strict=True)]
+    return TokenStatistics(*filled)
+
+
+@torch.no_grad()
+def log_probabilities(policy: Policy, hidden: Tensor, tokens: Tensor, length: Tensor) -> Tensor:
+    """Say how likely a policy finds given tokens, the first of each row apart.
+
+    Args:
+        policy: whose logits to use, at temperature 1.
+        hidden: [B, P, H] its hidden states on the tokens.
+        tokens: [B, P] rows padded on the right.
+        length: [B] tokens per row.
+    Returns:
+        [B, P] log π(token_t | tokens before t) at t ≥ 1; 0 at t = 0 and on padding.
+    """
+    column = torch.arange(1, tokens.shape[1], device=tokens.device)
+    row, at = (column < length[:, None]).nonzero(as_tuple=True)
+    target = tokens[row, at + 1][:, None]
+    found = [
+        policy.logits(hidden[row[part], at[part]]).float().log_softmax(-1).gather(-1, target[part])
+        for part in torch.arange(len(row)).split(
+            max(1, CHUNK_ELEMENTS // policy.model.config.vocab_size)
+        )
+    ]
+    blank = torch.zeros(tokens.shape, device=tokens.device)
+    return blank.index_put((row, at + 1), torch.cat(found).squeeze(1)) if found else blank
+
+
+def evaluate(
+    models: Models,
+    minibatch: Rollout,
+    temperature: float,
+    needs: frozenset[str],
+    pretraining: tuple[Tensor, Tensor] | None,
+) -> Evaluation:
+    """Evaluate policy and critic on a minibatch, with gradient.
+
+    Args:
+        models: policy and critic are used.
+        minibatch: B responses of at most T tokens.
+        temperature: of the log-probabilities.
+        needs: extra quantities to compute.
+        pretraining: tokens and mask of a pre-training batch, if needed.
+    Returns:
+        log-probabilities, values and what else was needed.
+    """
+    tokens, positions, mask = minibatch.tokens, minibatch.positions(), minibatch.mask
+    log_prob, entropy = models.policy(tokens, positions, mask, temperature, "entropy" in needs)
+    value = torch.where(mask, models.critic(tokens, positions), 0.0)
+    loss = models.policy.language_loss(*pretraining) if pretraining else log_prob.new_zeros(())
+    return Evaluation(log_prob=log_prob, value=value, entropy=entropy, pretraining_loss=loss)
+
+
+def small_gpt2(
+    *,
+    vocabulary: int,
+    context: int,
+    width: int,
+    layers: int,
+    heads: int,
+    pad: int,
+    eos: int,
+    seed: int,
+) -> "PreTrainedModel":
+    """Make a GPT-2 with fresh weights and no dropout, which would move π_old away from π."""
+    config = GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=context,
+        n_embd=width,
+        n_layer=layers,
+        n_head=heads,
+        pad_token_id=pad,
+        bos_token_id=eos,
+        eos_token_id=eos,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        resid_pdrop=0.0,
+        activation_function="gelu_pytorch_tanh",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return GPT2LMHeadModel(config)
+
+
+def load_causal(folder: Path | str) -> "PreTrainedModel":
+    """Load a causal language model in evaluation mode, so that dropout is off in PPO."""
+    return _load(AutoModelForCausalLM, folder)
+
+
+def load_scorer(folder: Path | str) -> "PreTrainedModel":
+    """Load a sequence-classification model with one output, in evaluation mode.
+
+    Raises:
+        ValueError: if the architecture has no linear `score` head.
+    """
+    model = _load(AutoModelForSequenceClassification, folder, num_labels=1)
+    if not isinstance(getattr(model, "score", None), nn.Linear):
+        raise ValueError(f"the model in {folder} has no linear `score` head to score tokens with")
+    return model
+
+
+def load_tokenizer(folder: Path | str) -> "PreTrainedTokenizerBase":
+    """Load a tokenizer from a Hugging Face folder; no remote code is run."""
+    require_folder(folder)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def require_folder(path: Path | str) -> None:
+    """Refuse a path that looks local and is not there; anything else may be a hub name.
+
+    Raises:
+        FileNotFoundError: in one sentence.
+    """
+    text = str(path)
+    looks_local = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1
+    if looks_local and not Path(path).expanduser().is_dir():
+        raise FileNotFoundError(f"there is no model folder at {path}")
+
+
+def _load(kind: Any, folder: Path | str, **options: Any) -> "PreTrainedModel":
+    require_folder(folder)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        return kind.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, **options
+        ).eval()
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
+    return (logits.float() / temperature).log_softmax(-1)

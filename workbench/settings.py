@@ -1,0 +1,123 @@
+"""Settings of the pipeline, validated: a wrong key or value is one sentence before anything runs."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.names import unknown
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a key that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Settings):
+    """A language model: a Hugging Face folder or hub name, or a small GPT-2 from scratch."""
+
+    path: str | None = Field(None, description="Hugging Face folder or hub name; from scratch if absent")
+    width: int = Field(64, gt=0, description="hidden size of the model from scratch")
+    layers: int = Field(2, gt=0, description="transformer blocks")
+    heads: int = Field(4, gt=0, description="attention heads; must divide the width")
+    context: int = Field(128, gt=0, description="longest prompt and response together, in tokens")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
+        return self
+
+
+class TrainingSettings(Settings):
+    """Supervised training on sequences of tokens."""
+
+    steps: int = Field(600, ge=0, description="optimiser steps; 0 skips the stage")
+    batch_size: int = Field(64, gt=0, description="sequences per step")
+    learning_rate: float = Field(2e-3, gt=0, description="peak; warmed up over 5 %, cosine to a tenth")
+
+
+class RewardModelSettings(Settings):
+    """The reward model: its trunk, and how it is trained on preference pairs."""
+
+    path: str | None = Field(None, description="trained sequence-classification folder; skips training")
+    epochs: int = Field(2, gt=0, description="passes over the preference pairs")
+    batch_size: int = Field(64, gt=0, description="pairs per step")
+    learning_rate: float = Field(5e-4, gt=0, description="peak; warmed up over 5 %, cosine to a tenth")
+    lm_weight: float = Field(0.0, ge=0, description="β_rm, weight of the LM loss on chosen responses")
+
+
+class PrepareSettings(Settings):
+    """Everything that is made once and shared by all arms."""
+
+    seed: int = Field(0, description="seed of initial weights, batches and preference samples")
+    policy: ModelSettings = ModelSettings()
+    pretrain: TrainingSettings = TrainingSettings(steps=400)
+    sft: TrainingSettings = TrainingSettings(steps=600)
+    reward_model: RewardModelSettings = RewardModelSettings()
+
+
+class PpoSettings(Settings):
+    """What PPO does besides its tricks; the same for every arm of a study."""
+
+    iterations: int = Field(100, gt=0, description="PPO iterations")
+    rollout_size: int = Field(128, gt=1, description="responses per iteration")
+    minibatch_size: int = Field(32, gt=0, description="responses per optimiser step")
+    epochs: int = Field(1, gt=0, description="passes over each buffer")
+    policy_learning_rate: float = Field(1e-4, gt=0, description="Adam step size of the policy")
+    critic_learning_rate: float = Field(3e-4, gt=0, description="Adam step size of the critic")
+    max_response_tokens: int = Field(64, gt=0, description="cap on the response")
+    temperature: float = Field(1.0, gt=0, description="of sampling and of every log-probability")
+    eval_every: int = Field(5, gt=0, description="iterations between evaluations on held-out prompts")
+    eval_prompts: int = Field(128, gt=0, description="held-out prompts per evaluation")
+    checkpoint_every: int = Field(20, gt=0, description="iterations between checkpoints")
+
+    @model_validator(mode="after")
+    def _minibatch_divides_rollout(self) -> Self:
+        if self.rollout_size % self.minibatch_size:
+            raise ValueError(
+                f"minibatch_size must divide rollout_size, got {self.minibatch_size} and {self.rollout_size}"
+            )
+        return self
+
+
+class TaskSettings(BaseModel):
+    """A task by name; every other key belongs to that task and is checked by it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str = "dialogue"
+
+    def own(self) -> dict[str, Any]:
+        """Return the keys that belong to the task itself."""
+        return dict(self.model_extra or {})
+
+
+def sentence(error: ValidationError, place: str | Path) -> str:
+    """Turn a pydantic error into one sentence with the nearest right name for a wrong key.
+
+    Args:
+        error: what pydantic raised.
+        place: file or option that was read.
+    """
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(error, first["loc"][:-1])
+        return f"{place}: " + unknown("key", str(first["loc"][-1]), known, where=where)
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {where}: {message}" if where else f"{place}: {message}"
+
+
+def _known_keys(error: ValidationError, path: tuple[int | str, ...]) -> list[str]:
+    """Find the field names of the model in which the wrong key stood, by walking down its path."""
+    roots = {kind.__name__: kind for kind in _subclasses(BaseModel)}
+    model: Any = roots.get(error.title)
+    for part in path:
+        fields = getattr(model, "model_fields", {})
+        model = fields[part].annotation if part in fields else model
+    return list(getattr(model, "model_fields", {}))
+
+
+def _subclasses(kind: type[BaseModel]) -> list[type[BaseModel]]:
+    return [kind, *(deep for sub in kind.__subclasses__() for deep in _subclasses(sub))]

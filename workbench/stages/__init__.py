@@ -1,0 +1,1 @@
+"""The pipeline: pretrain → sft → reward_model → ppo."""

@@ -1,0 +1,255 @@
+"""Prepare what all arms share: pre-trained, SFT and reward model, cached by content hash."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+
+from workbench.models import Policy, Scorer, load_causal, load_scorer, require_folder, small_gpt2
+from workbench.sampling import sample
+from workbench.seeding import derive
+from workbench.settings import ModelSettings, PrepareSettings
+from workbench.stages.pretrain import held_out_perplexity, pretrain
+from workbench.stages.reward_model import RewardModelQuality, measure, train_reward_model
+from workbench.stages.sft import fine_tune
+from workbench.tasks.base import Preferences, Task, Tokens
+from workbench.types import Sampling
+
+FORMAT = 1
+"""Part of every hash: raise it when a stage's code changes what it makes."""
+HISTOGRAM_BINS = 41
+SAMPLE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Folders of the models that all arms share, in Hugging Face format, and what is known of them.
+
+    Attributes:
+        base: pre-trained language model.
+        sft: supervised fine-tuned model: start of the policy, and the reference.
+        reward_model: sequence-classification model with one output.
+        fingerprint: hash of all that went in.
+        facts: losses, held-out perplexities, reward-model accuracy and margin histogram.
+    """
+
+    base: Path
+    sft: Path
+    reward_model: Path
+    fingerprint: str
+    facts: dict[str, Any]
+
+
+def prepare(
+    task: Task, settings: PrepareSettings, home: Path, accelerator: Accelerator, response_cap: int
+) -> Prepared:
+    """Run the three stages, or take from the cache what was made before.
+
+    Args:
+        task: where texts, demonstrations and preferences come from.
+        settings: models and training.
+        home: folder of the cache.
+        accelerator: device and precision.
+        response_cap: cap on responses sampled for preference pairs.
+    Raises:
+        FileNotFoundError: if a given model folder is not there.
+        ValueError: if a stage has no data.
+    """
+    workshop = _Workshop(task, settings, home / "prepared", accelerator, response_cap)
+    base = workshop.base()
+    sft = workshop.sft(base)
+    reward_model = workshop.reward_model(sft)
+    folders = {"pretrain": base, "sft": sft, "reward_model": reward_model}
+    facts = {stage: json.loads((folder / "stage.json").read_text()) for stage, folder in folders.items()}
+    fingerprint = _hash([folder.name for folder in folders.values()])
+    return Prepared(base, sft, reward_model, fingerprint, facts | {"hash": fingerprint})
+
+
+@dataclass(frozen=True)
+class _Workshop:
+    task: Task
+    settings: PrepareSettings
+    folder: Path
+    accelerator: Accelerator
+    response_cap: int
+
+    def base(self) -> Path:
+        """Pre-train from scratch, or take the given model as it is."""
+        model, training = self.settings.policy, self.settings.pretrain
+        if model.path:
+            require_folder(model.path)
+        texts = _nonempty(self.task.pretraining_texts(), "pre-training texts")
+        given = _hash_of_model(model.path) if model.path else model.model_dump()
+        key = _hash([given, training.model_dump(), texts, self.settings.seed])
+
+        def make(target: Path) -> dict[str, Any]:
+            policy = Policy()
+            policy.model = load_causal(model.path) if model.path else self._fresh(model)
+            steps = training.steps if not model.path else 0
+            losses = pretrain(
+                policy, texts, training.model_copy(update={"steps": steps}),
+                accelerator=self.accelerator, pad=self._pad, seed=self.settings.seed,
+            )  # fmt: skip
+            return self._save_policy(policy, target, losses)
+
+        return self._cached("base", key, make)
+
+    def sft(self, base: Path) -> Path:
+        """Fine-tune the base model on the task's demonstrations."""
+        demonstrations = _nonempty(self.task.demonstrations(), "demonstrations")
+        content = [(d.prompt, d.response) for d in demonstrations]
+        key = _hash([base.name, self.settings.sft.model_dump(), content, self.settings.seed])
+
+        def make(target: Path) -> dict[str, Any]:
+            policy = Policy()
+            policy.load_weights(base)
+            losses = fine_tune(
+                policy, demonstrations, self.settings.sft,
+                accelerator=self.accelerator, pad=self._pad, seed=self.settings.seed,
+            )  # fmt: skip
+            return self._save_policy(policy, target, losses)
+
+        return self._cached("sft", key, make)
+
+    def reward_model(self, sft: Path) -> Path:
+        """Train the reward model from the SFT trunk, or take the given one; measure it either way."""
+        settings = self.settings.reward_model
+        if settings.path:
+            require_folder(settings.path)
+        given = _hash_of_model(settings.path) if settings.path else settings.model_dump()
+        about = self.task.fingerprint()
+        key = _hash([sft.name, given, about, self.response_cap, self.settings.seed])
+
+        def make(target: Path) -> dict[str, Any]:
+            preferences = self._preferences(sft)
+            scorer = Scorer()
+            losses: list[float] = []
+            if settings.path:
+                scorer.model = load_scorer(settings.path).to(self.accelerator.device)
+            else:
+                width = load_causal(sft).config.hidden_size
+                scorer.load_trunk(
+                    sft, head_std=(width + 1) ** -0.5, seed=derive(self.settings.seed, "head")
+                )
+                losses = train_reward_model(
+                    scorer, preferences.train, settings,
+                    accelerator=self.accelerator, pad=self._pad, seed=self.settings.seed,
+                )  # fmt: skip
+            quality = measure(scorer, preferences.held_out, pad=self._pad)
+            scorer.model.save_pretrained(target)
+            return _loss_facts(losses) | _quality_facts(quality, preferences)
+
+        return self._cached("reward_model", key, make)
+
+    @property
+    def _pad(self) -> int:
+        return int(self.task.tokenizer.pad_token_id)
+
+    def _fresh(self, model: ModelSettings) -> Any:
+        return small_gpt2(
+            vocabulary=len(self.task.tokenizer), context=model.context, width=model.width,
+            layers=model.layers, heads=model.heads, pad=self._pad,
+            eos=int(self.task.tokenizer.eos_token_id), seed=derive(self.settings.seed, "weights"),
+        )  # fmt: skip
+
+    def _preferences(self, sft: Path) -> Preferences:
+        policy = Policy()
+        policy.load_weights(sft)
+        policy.to(self.accelerator.device)
+        sampling = Sampling(
+            temperature=1.0, max_response_tokens=self.response_cap, buffer_size=SAMPLE_BATCH
+        )
+        eos = int(self.task.tokenizer.eos_token_id)
+
+        def respond(prompts: Sequence[Tokens], seed: int) -> list[Tokens]:
+            responses: list[Tokens] = []
+            for first in range(0, len(prompts), SAMPLE_BATCH):
+                part = prompts[first : first + SAMPLE_BATCH]
+                stream = (seed, first, "preferences")
+                drawn = sample(policy, part, sampling, eos=eos, pad=self._pad, seed=stream)
+                responses += drawn.responses()
+            return responses
+
+        preferences = self.task.preferences(respond)
+        _nonempty(preferences.train, "preference pairs to train on")
+        _nonempty(preferences.held_out, "held-out preference pairs")
+        return preferences
+
+    def _save_policy(self, policy: Policy, target: Path, losses: list[float]) -> dict[str, Any]:
+        policy.to(self.accelerator.device)
+        perplexity = held_out_perplexity(policy, self.task.held_out_texts(), pad=self._pad)
+        policy.model.save_pretrained(target)
+        return _loss_facts(losses) | {"held_out_perplexity": perplexity}
+
+    def _cached(self, stage: str, key: str, make: Callable[[Path], dict[str, Any]]) -> Path:
+        """Make a folder under a temporary name and move it into place when it is whole."""
+        final = self.folder / f"{stage}-{key}"
+        if final.is_dir():
+            return final
+        partial = self.folder / f".partial-{stage}-{key}-{os.getpid()}"
+        partial.mkdir(parents=True)
+        try:
+            facts = make(partial)
+            self.task.tokenizer.save_pretrained(partial)
+            (partial / "stage.json").write_text(json.dumps(facts, indent=1))
+            partial.rename(final)
+        except OSError:
+            if not final.is_dir():  # otherwise another process was faster, with the same result
+                raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return final
+
+
+def _loss_facts(losses: list[float]) -> dict[str, Any]:
+    """Keep the mean loss of the last tenth, and about 100 points of the curve."""
+    if not losses:
+        return {"loss": None, "curve": []}
+    tail = losses[-max(1, len(losses) // 10) :]
+    every = max(1, len(losses) // 100)
+    curve = [
+        {"step": step, "loss": float(np.mean(losses[step : step + every]))}
+        for step in range(0, len(losses), every)
+    ]
+    return {"loss": float(np.mean(tail)), "curve": curve}
+
+
+def _quality_facts(quality: RewardModelQuality, preferences: Preferences) -> dict[str, Any]:
+    counts, edges = np.histogram(quality.margins, bins=HISTOGRAM_BINS)
+    return {
+        "accuracy": quality.accuracy,
+        "pairs": len(preferences.train),
+        "held_out_pairs": len(preferences.held_out),
+        "margin_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def _nonempty(examples: Any, what: str) -> Any:
+    if not examples:
+        raise ValueError(f"the task has no {what}")
+    return examples
+
+
+def _hash(content: Any) -> str:
+    text = json.dumps([FORMAT, content], sort_keys=True, default=asdict)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hash_of_model(path: str) -> str:
+    """Hash the weights and configuration of a local folder; a hub name stands for itself."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return path
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

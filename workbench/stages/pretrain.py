@@ -1,0 +1,79 @@
+"""Stage 1: pre-train a language model on plain texts."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from workbench.models import Policy
+from workbench.settings import TrainingSettings
+from workbench.stages.supervised import batches, fit, language_batch
+from workbench.tasks.base import Tokens
+
+
+def pretrain(
+    policy: Policy,
+    texts: Sequence[Tokens],
+    settings: TrainingSettings,
+    *,
+    accelerator: Accelerator,
+    pad: int,
+    seed: int,
+) -> list[float]:
+    """Minimise the cross-entropy of every token given the tokens before it.
+
+        L = − mean_{x, t ≥ 1} log π(x_t | x_<t)
+
+    Args:
+        policy: model to train, in place.
+        texts: token sequences.
+        settings: steps, batch size, learning rate.
+        accelerator: device and precision.
+        pad: padding token.
+        seed: seed of the batches.
+    Returns:
+        the loss of every step, in nats per token.
+    """
+
+    def loss_of(batch: list[int]) -> Tensor:
+        tokens, mask = language_batch([texts[i] for i in batch], [1] * len(batch), pad)
+        return policy.language_loss(tokens.to(accelerator.device), mask.to(accelerator.device))
+
+    return fit(
+        policy,
+        loss_of,
+        batches(len(texts), settings.batch_size, settings.steps, (seed, "pretrain")),
+        accelerator=accelerator,
+        learning_rate=settings.learning_rate,
+        steps=settings.steps,
+        title="pre-training",
+    )
+
+
+@torch.no_grad()
+def held_out_perplexity(
+    policy: Policy, texts: Sequence[Tokens], *, pad: int, batch_size: int = 256
+) -> float:
+    """Measure the perplexity of held-out language; its rise under PPO is the alignment tax.
+
+        exp(− mean_{x, t ≥ 1} log π(x_t | x_<t))
+
+    Args:
+        policy: model to measure.
+        texts: token sequences never trained on.
+        pad: padding token.
+        batch_size: sequences per forward pass.
+    Returns:
+        perplexity.
+    """
+    device = next(policy.parameters()).device
+    nats, count = 0.0, 0
+    for first in range(0, len(texts), batch_size):
+        part = texts[first : first + batch_size]
+        tokens, mask = language_batch(part, [1] * len(part), pad)
+        predicted = int(mask.sum())
+        nats += float(policy.language_loss(tokens.to(device), mask.to(device))) * predicted
+        count += predicted
+    return math.exp(nats / count)

@@ -1,0 +1,119 @@
+"""Stage 3: train a reward model on preference pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional as F
+
+from workbench.models import Scorer
+from workbench.sampling import pad_right
+from workbench.settings import RewardModelSettings
+from workbench.stages.supervised import batches, fit, language_batch
+from workbench.tasks.base import PreferencePair, Tokens
+
+
+def train_reward_model(
+    scorer: Scorer,
+    pairs: Sequence[PreferencePair],
+    settings: RewardModelSettings,
+    *,
+    accelerator: Accelerator,
+    pad: int,
+    seed: int,
+) -> list[float]:
+    """Minimise the ranking loss, with a language-model term on the chosen response if asked.
+
+        L = − mean log σ(r(x, y_w) − r(x, y_l))  −  β_rm mean log π_trunk(y_w | x)
+
+    The score is read off the last token. The language model of the second term is the trunk with its
+    own input embeddings as output layer.
+
+    Args:
+        scorer: model to train, in place; starts from the SFT model's trunk.
+        pairs: preference pairs.
+        settings: epochs, batch size, learning rate, β_rm.
+        accelerator: device and precision.
+        pad: padding token.
+        seed: seed of the batches.
+    Returns:
+        the loss of every step.
+    Source: Ouyang et al. 2022, arXiv:2203.02155, eq. 1; β_rm of arXiv:2307.04964, eq. 2, where it is 1
+    in the paper and 0 in the released code.
+    """
+    size = min(settings.batch_size, len(pairs))
+    steps = settings.epochs * (len(pairs) // size)
+
+    def loss_of(batch: list[int]) -> Tensor:
+        picked = [pairs[i] for i in batch]
+        chosen = [(*pair.prompt, *pair.chosen) for pair in picked]
+        rejected = [(*pair.prompt, *pair.rejected) for pair in picked]
+        score = score_rows(scorer, [*chosen, *rejected], pad)
+        loss = -F.logsigmoid(score[: len(picked)] - score[len(picked) :]).mean()
+        if settings.lm_weight:
+            starts = [len(pair.prompt) for pair in picked]
+            loss = loss + settings.lm_weight * _language_term(scorer, chosen, starts, pad)
+        return loss
+
+    return fit(
+        scorer,
+        loss_of,
+        batches(len(pairs), size, steps, (seed, "reward_model")),
+        accelerator=accelerator,
+        learning_rate=settings.learning_rate,
+        steps=steps,
+        title="reward model",
+    )
+
+
+def score_rows(scorer: Scorer, rows: Sequence[Tokens], pad: int) -> Tensor:
+    """Score sequences by their last token: B rows to scores [B]."""
+    device = next(scorer.parameters()).device
+    tokens, length = pad_right(rows, pad)
+    scores: Tensor = scorer(tokens.to(device), (length - 1)[:, None].to(device))
+    return scores.squeeze(1)
+
+
+@dataclass(frozen=True)
+class RewardModelQuality:
+    """How well a reward model tells held-out pairs apart.
+
+    Attributes:
+        accuracy: share of pairs with a positive margin.
+        margins: [pairs] r(chosen) − r(rejected).
+    """
+
+    accuracy: float
+    margins: list[float]
+
+
+@torch.no_grad()
+def measure(
+    scorer: Scorer, pairs: Sequence[PreferencePair], *, pad: int, batch_size: int = 256
+) -> RewardModelQuality:
+    """Measure accuracy and margins on pairs the model has not seen.
+
+    Args:
+        scorer: reward model.
+        pairs: held-out preference pairs.
+        pad: padding token.
+        batch_size: pairs per forward pass.
+    """
+    margins: list[float] = []
+    for first in range(0, len(pairs), batch_size):
+        part = pairs[first : first + batch_size]
+        chosen = score_rows(scorer, [(*pair.prompt, *pair.chosen) for pair in part], pad)
+        rejected = score_rows(scorer, [(*pair.prompt, *pair.rejected) for pair in part], pad)
+        margins += (chosen - rejected).tolist()
+    return RewardModelQuality(sum(m > 0 for m in margins) / len(margins), margins)
+
+
+def _language_term(scorer: Scorer, rows: Sequence[Tokens], starts: list[int], pad: int) -> Tensor:
+    trunk = scorer.model.base_model
+    tokens, mask = (part.to(scorer.model.device) for part in language_batch(rows, starts, pad))
+    hidden = trunk(input_ids=tokens, use_cache=False).last_hidden_state
+    row, at = mask[:, 1:].nonzero(as_tuple=True)
+    logits = hidden[row, at] @ trunk.get_input_embeddings().weight.T
+    return F.cross_entropy(logits.float(), tokens[row, at + 1])

@@ -1,0 +1,89 @@
+"""What a task gives the pipeline: prompts, demonstrations, preference pairs, held-out language, a judge.
+
+Everything is in token ids of the task's tokenizer. A response ends with the end-of-sequence token
+when it is finished; a response without it was cut off by the response cap.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Tokens = tuple[int, ...]
+
+Respond = Callable[[Sequence[Tokens], int], list[Tokens]]
+"""Sample one response per prompt from the SFT policy: (prompts, seed) -> responses."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One prompt with the response that a demonstrator gave."""
+
+    prompt: Tokens
+    response: Tokens
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """One prompt with a preferred and a rejected response."""
+
+    prompt: Tokens
+    chosen: Tokens
+    rejected: Tokens
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Preference pairs to train the reward model on, and pairs held out to measure it."""
+
+    train: list[PreferencePair]
+    held_out: list[PreferencePair]
+
+
+class Task(ABC):
+    """One problem for the whole pipeline; deterministic in its settings, which include its seed."""
+
+    name: ClassVar[str]
+    settings: BaseModel
+    tokenizer: "PreTrainedTokenizerBase"
+
+    @abstractmethod
+    def pretraining_texts(self) -> list[Tokens]:
+        """Return sequences of plain language for pre-training, and for PPO-ptx."""
+
+    @abstractmethod
+    def held_out_texts(self) -> list[Tokens]:
+        """Return language never trained on; its perplexity is the alignment tax."""
+
+    @abstractmethod
+    def demonstrations(self) -> list[Demonstration]:
+        """Return prompts with responses to imitate, for supervised fine-tuning."""
+
+    @abstractmethod
+    def train_prompts(self) -> list[Tokens]:
+        """Return the prompts that PPO samples from."""
+
+    @abstractmethod
+    def eval_prompts(self) -> list[Tokens]:
+        """Return prompts that no stage trains on."""
+
+    @abstractmethod
+    def preferences(self, respond: Respond) -> Preferences:
+        """Return preference pairs; `respond` samples from the SFT policy where a task needs that."""
+
+    def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
+        """Score responses by a judge that nothing trains on, or None where the task has no judge."""
+        return None
+
+    def fingerprint(self) -> str:
+        """Name everything that decides the task's data; part of the key of cached models."""
+        return f"{self.name} {self.settings.model_dump_json()}"
+
+    def prompt_class(self, prompt: Tokens) -> str:
+        """Name the kind of prompt, for results told apart by kind."""
+        return "all"

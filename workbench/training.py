@@ -1,0 +1,359 @@
+"""One run: PPO with one recipe and one seed, evaluated, monitored, checkpointed, taken up again."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+
+from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpoint
+from workbench.collapse import Collapse, find_collapse
+from workbench.models import Models, Policy, Scorer
+from workbench.monitors import finite, iteration_metrics
+from workbench.progress import track
+from workbench.recipe import Recipe
+from workbench.sampling import sample
+from workbench.seeding import generator
+from workbench.settings import PpoSettings
+from workbench.stages.ppo import Ppo, make_optimiser
+from workbench.stages.prepare import Prepared
+from workbench.stages.pretrain import held_out_perplexity
+from workbench.stages.reward_model import score_rows
+from workbench.tasks.base import Task, Tokens
+
+SAMPLE_ROWS = 16
+"""Held-out prompts whose responses are kept as text."""
+
+
+class Tracker(Protocol):
+    """Where the metrics of one run go."""
+
+    def last_step(self) -> int:
+        """Return the last step that has arrived, or −1."""
+        ...
+
+    def log(self, records: Sequence[Record]) -> None:
+        """Log records, all of one step or none."""
+        ...
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its checkpoint is written."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Responses to the held-out prompts and what the judges say of them."""
+
+    responses: list[Tokens]
+    proxy: list[float]
+    gold: list[float] | None
+
+    @property
+    def verdict(self) -> list[float]:
+        """The score that decides who wins: gold, or the reward model where there is no gold judge."""
+        return self.gold if self.gold is not None else self.proxy
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        collapse: when and why it collapsed, or None.
+        final: `final/*` metrics.
+        history: every record.
+        samples: columns of a table of responses before and after.
+    """
+
+    collapse: Collapse | None
+    final: dict[str, float]
+    history: list[Record]
+    samples: dict[str, list[Any]]
+
+
+@dataclass
+class Run:
+    """PPO on one task with one recipe and one seed.
+
+    Attributes:
+        task: prompts, held-out texts and perhaps a gold judge.
+        recipe: the tricks.
+        settings: what PPO does besides its tricks.
+        prepared: models to start from.
+        seed: decides prompts, samples and minibatches; the same for every arm.
+        folder: checkpoints go here.
+        accelerator: device and precision.
+    """
+
+    task: Task
+    recipe: Recipe
+    settings: PpoSettings
+    prepared: Prepared
+    seed: int
+    folder: Path
+    accelerator: Accelerator
+    history: list[Record] = field(default_factory=list)
+
+    def train(self, tracker: Tracker, is_interrupted: Callable[[], bool] = lambda: False) -> Result:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Args:
+            tracker: gets the records after every checkpoint, each step once.
+            is_interrupted: asked after every iteration; True saves a checkpoint and raises.
+        Raises:
+            Interrupted: if asked to stop.
+            ValueError: if the reward model returns NaN, or a prompt does not fit the model.
+        """
+        settings = self.settings
+        self._require_room()
+        progress = load_checkpoint(self.folder, self.ppo, self.fingerprint)
+        progress = progress or Progress(self.fingerprint, 0, [])
+        self.history = progress.history
+        self._report(tracker)
+        span = range(progress.iteration, settings.iterations)
+        for k in track(span, total=len(span), title=f"{self.recipe.name}/s{self.seed}"):
+            self.history.append((k, self._iterate(k)))
+            progress.iteration = k + 1
+            diverged = not math.isfinite(self.history[-1][1]["policy/kl_to_sft"])
+            stop = is_interrupted()
+            if stop or diverged or (k + 1) % settings.checkpoint_every == 0:
+                save_checkpoint(self.folder, self.ppo, progress)
+                self._report(tracker)
+            if diverged:
+                break
+            if stop:
+                raise Interrupted(f"stopped after iteration {k + 1} of {settings.iterations}")
+        if progress.iteration == settings.iterations and self.history[-1][0] < settings.iterations:
+            self.history.append((settings.iterations, finite(self._evaluation())))
+        self._report(tracker)
+        return self._result()
+
+    @cached_property
+    def ppo(self) -> Ppo:
+        """Models, recipe and optimiser, as they start."""
+        policy, critic, reference, reward_model = Policy(), Scorer(), Policy(), Scorer()
+        reference.load_weights(self.prepared.sft)
+        reward_model.load_weights(self.prepared.reward_model)
+        models = Models(policy, critic, reference, reward_model)
+        recipe = self.recipe.start()
+        recipe.initialise(models, self.prepared)
+        device = self.accelerator.device
+        for model in (policy, critic, reference, reward_model):
+            model.to(device)
+        for frozen in (reference, reward_model):
+            frozen.requires_grad_(False)
+        tokenizer = self.task.tokenizer
+        return Ppo(
+            models=models,
+            recipe=recipe.to(device),
+            settings=self.settings,
+            optimiser=self.accelerator.prepare(make_optimiser(models, self.settings)),
+            accelerator=self.accelerator,
+            pretraining=self.task.pretraining_texts() if "pretraining_loss" in recipe.needs else (),
+            eos=int(tokenizer.eos_token_id),
+            pad=int(tokenizer.pad_token_id),
+            seed=self.seed,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the run's numbers."""
+        parts = [
+            self.recipe.fingerprint(),
+            self.prepared.fingerprint,
+            self.seed,
+            self.task.fingerprint(),
+        ]
+        parts.append(self.settings.model_dump_json(exclude={"checkpoint_every"}))
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def start(self) -> Judged:
+        """What the SFT policy answers to the held-out prompts."""
+        return self._judge(self.ppo.models.reference)
+
+    def prompts(self, k: int) -> list[Tokens]:
+        """Return the prompts of iteration k: pass after pass over all of them, each in a new order."""
+        every, size = self._train_prompts, self.settings.rollout_size
+        first = k * size
+        order: list[int] = []
+        for epoch in range(first // len(every), (first + size - 1) // len(every) + 1):
+            order += torch.randperm(
+                len(every), generator=generator(self.seed, epoch, "prompts")
+            ).tolist()
+        offset = first % len(every)
+        return [every[i] for i in order[offset : offset + size]]
+
+    @cached_property
+    def _train_prompts(self) -> list[Tokens]:
+        return self.task.train_prompts()
+
+    @cached_property
+    def _eval_prompts(self) -> list[Tokens]:
+        """An even spread over the task's held-out prompts, so that every kind of prompt is among them."""
+        every, wanted = self.task.eval_prompts(), self.settings.eval_prompts
+        stride = max(1.0, len(every) / wanted)
+        return [every[int(i * stride)] for i in range(min(wanted, len(every)))]
+
+    @cached_property
+    def _held_out(self) -> list[Tokens]:
+        return self.task.held_out_texts()
+
+    def _iterate(self, k: int) -> dict[str, float]:
+        """Evaluate if it is time, then do iteration k; return its record."""
+        is_evaluated = k % self.settings.eval_every == 0
+        metrics = self._evaluation() if is_evaluated else {}
+        watch = self.ppo.stopwatch
+        watch.lap()
+        with watch("iteration"):
+            prompts = self.prompts(k)
+            experiences = self.ppo.iteration(k, prompts)
+            responses = [r for experience in experiences for r in experience.samples.responses()]
+            metrics |= iteration_metrics(experiences, self.task.gold(prompts, responses))
+        if math.isnan(metrics["reward/proxy"]) and math.isfinite(metrics["policy/kl_to_sft"]):
+            raise ValueError(
+                f"the reward model returned NaN at iteration {k}; its folder is {self.prepared.reward_model}"
+            )
+        if "reward/gold" in metrics:
+            metrics["reward/gap"] = self._gap(metrics["reward/proxy"], metrics["reward/gold"])
+        for name, group in zip(("policy", "critic"), self.ppo.optimiser.param_groups, strict=True):
+            metrics[f"ppo/{name}_learning_rate"] = group["lr"]
+        return finite(metrics | watch.lap())
+
+    def _evaluation(self) -> dict[str, float]:
+        """Measure the policy on prompts and texts that nothing trains on."""
+        judged, start = self._judge(self.ppo.models.policy), self.start
+        pairs = list(zip(judged.verdict, start.verdict, strict=True))
+        metrics = {
+            "eval/proxy": _mean(judged.proxy),
+            "eval/win_rate": _mean([float(new > old) + 0.5 * float(new == old) for new, old in pairs]),
+            "eval/held_out_perplexity": held_out_perplexity(
+                self.ppo.models.policy, self._held_out, pad=self.ppo.pad
+            ),
+        }
+        return metrics | ({"eval/gold": _mean(judged.gold)} if judged.gold is not None else {})
+
+    @torch.no_grad()
+    def _judge(self, policy: Policy) -> Judged:
+        """Let a policy answer the held-out prompts, always with the same random numbers."""
+        prompts, ppo = self._eval_prompts, self.ppo
+        sampling = ppo.sampling(len(prompts))
+        with self.accelerator.autocast():
+            samples = sample(
+                policy, prompts, sampling, eos=ppo.eos, pad=ppo.pad, seed=(self.seed, "evaluation")
+            )
+        responses = samples.responses()
+        rows = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
+        proxy = score_rows(ppo.models.reward_model, rows, ppo.pad).tolist()
+        return Judged(responses, proxy, self.task.gold(prompts, responses))
+
+    def _gap(self, proxy: float, gold: float) -> float:
+        return _standardised(proxy, self.start.proxy) - _standardised(gold, self.start.verdict)
+
+    def _require_room(self) -> None:
+        """Refuse prompts that leave no room for a response of full length in the model's context."""
+        config = self.ppo.models.policy.model.config
+        room = getattr(config, "max_position_embeddings", math.inf)
+        longest = max(map(len, [*self._train_prompts, *self._eval_prompts]))
+        if longest + self.settings.max_response_tokens > room:
+            raise ValueError(
+                f"a prompt of {longest} tokens and a response of {self.settings.max_response_tokens} "
+                f"exceed the model's context of {room}; lower max_response_tokens or the prompts' cap"
+            )
+
+    def _report(self, tracker: Tracker) -> None:
+        """Send the records that have not arrived yet."""
+        last = tracker.last_step()
+        tracker.log([record for record in self.history if record[0] > last])
+
+    def _result(self) -> Result:
+        gold = self.start.gold
+        error = _deviation(gold) / math.sqrt(len(gold)) if gold else None
+        collapse = find_collapse(self.history, error)
+        final = final_metrics(self.history) | {"final/collapsed": float(collapse is not None)}
+        return Result(collapse, final, self.history, self._samples())
+
+    def _samples(self) -> dict[str, list[Any]]:
+        """Tabulate responses before and after to some held-out prompts."""
+        judged, start, decode = (
+            self._judge(self.ppo.models.policy),
+            self.start,
+            self.task.tokenizer.decode,
+        )
+        kept = range(min(SAMPLE_ROWS, len(judged.responses)))
+        table: dict[str, list[Any]] = {
+            "iteration": [self.history[-1][0] for _ in kept],
+            "prompt": [decode(self._eval_prompts[i], skip_special_tokens=True) for i in kept],
+            "sft_response": [decode(start.responses[i], skip_special_tokens=True) for i in kept],
+            "response": [decode(judged.responses[i], skip_special_tokens=True) for i in kept],
+            "sft_proxy": [start.proxy[i] for i in kept],
+            "proxy": [judged.proxy[i] for i in kept],
+        }
+        if judged.gold is not None and start.gold is not None:
+            table |= {"sft_gold": [start.gold[i] for i in kept], "gold": [judged.gold[i] for i in kept]}
+        return table
+
+
+def final_metrics(history: Sequence[Record]) -> dict[str, float]:
+    """Summarise a run: means over the last tenth of its evaluations or iterations, and its best gold."""
+    final: dict[str, float] = {}
+    sources = {name: f"eval/{name}" for name in ("gold", "proxy", "win_rate", "held_out_perplexity")}
+    sources |= {name: f"policy/{name}" for name in ("kl_to_sft", "response_length", "perplexity")}
+    for name, source in sources.items():
+        values = [metrics[source] for _, metrics in history if source in metrics]
+        if values:
+            final[f"final/{name}"] = _mean(values[-max(1, len(values) // 10) :])
+    gold = [metrics["eval/gold"] for _, metrics in history if "eval/gold" in metrics]
+    return final | ({"final/best_gold": max(gold)} if gold else {})
+
+
+def start_facts(run: Run) -> dict[str, float | None]:
+    """Describe the SFT policy on the held-out prompts, for the study's `workbench.prepared` tag."""
+    start = run.start
+    return {
+        "proxy": _mean(start.proxy),
+        "proxy_std": _deviation(start.proxy),
+        "gold": _mean(start.gold) if start.gold else None,
+        "gold_std": _deviation(start.gold) if start.gold else None,
+        "response_length": _mean([float(len(response)) for response in start.responses]),
+        "held_out_perplexity": held_out_perplexity(
+            run.ppo.models.reference, run._held_out, pad=run.ppo.pad
+        ),
+    }
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """Choose device and precision: `auto` takes a GPU if there is one, bf16 where it has it.
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+    Raises:
+        ValueError: for another name, or for "cuda" where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {device}")
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise ValueError("device cuda was asked for, and torch sees no GPU; use --device cpu")
+    on_gpu = has_gpu and device != "cpu"
+    precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
+    return Accelerator(cpu=not on_gpu, mixed_precision=precision)
+
+
+def _mean(values: Sequence[float] | None) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else 0.0
+
+
+def _standardised(value: float, start: Sequence[float]) -> float:
+    return (value - _mean(start)) / max(_deviation(start), 1e-6)

@@ -1,0 +1,307 @@
+"""A trick is one dataclass: its init fields are hyper-parameters, its state fields are its state.
+
+Its base class is its slot, a line of the PPO update; its docstring is its equation and its source.
+State moves in `observe` only, once per rollout and before anything is computed from that rollout.
+Everything is tensors: no `.item()`, no Python branch on a tensor's value, no loop over rows, so a
+trick runs under `torch.func.vmap` with a leading axis of replicas.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from math import inf
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    dataclass_transform,
+    runtime_checkable,
+)
+
+from torch import Tensor
+
+from workbench.types import Evaluation, Rates, Rollout, Sampling
+
+if TYPE_CHECKING:
+    from workbench.models import Models
+    from workbench.stages.prepare import Prepared
+
+Value = float | int | bool | str
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """The domain in which a hyper-parameter is valid, and the range in which to search it.
+
+    Attributes:
+        above: exclusive lower bound.
+        at_least: inclusive lower bound.
+        at_most: inclusive upper bound.
+        choices: the only valid values, where the hyper-parameter is categorical.
+        search: (low, high) to search in; None where it is recorded but not searched.
+        log: search on a logarithmic scale.
+    """
+
+    above: float = -inf
+    at_least: float = -inf
+    at_most: float = inf
+    choices: tuple[Value, ...] | None = None
+    search: tuple[float, float] | None = None
+    log: bool = False
+
+    def complaint(self, value: Value) -> str | None:
+        """Say what is wrong with a value, or None if it lies in the domain."""
+        if self.choices is not None:
+            options = ", ".join(map(str, self.choices))
+            return None if value in self.choices else f"must be one of {options}"
+        number = float(value)
+        if not number > self.above and self.above > -inf:
+            return f"must be above {self.above:g}"
+        if not number >= self.at_least:
+            return f"must be at least {self.at_least:g}"
+        if not number <= self.at_most:
+            return f"must be at most {self.at_most:g}"
+        return None
+
+    def domain(self) -> str:
+        """Write the domain as an interval or a set."""
+        if self.choices is not None:
+            return "{" + ", ".join(map(str, self.choices)) + "}"
+        low = f"({self.above:g}" if self.above > self.at_least else f"[{self.at_least:g}"
+        return f"{low}, {self.at_most:g}]".replace("[-inf", "(−∞").replace("inf]", "∞]")
+
+
+def hyper(
+    default: Any,
+    *,
+    above: float = -inf,
+    at_least: float = -inf,
+    at_most: float = inf,
+    choices: tuple[Value, ...] | None = None,
+    search: tuple[float, float] | None = None,
+    log: bool = False,
+) -> Any:
+    """Declare a hyper-parameter: its default, its valid domain, its search range."""
+    spec = Hyper(above, at_least, at_most, choices, search, log)
+    return field(default=default, metadata={"hyper": spec})
+
+
+def state(factory: Callable[[], Any], *, init: Literal[False] = False) -> Any:
+    """Declare a piece of state, made anew by `factory` in every run and kept in checkpoints."""
+    return field(default_factory=factory, init=init, repr=False, compare=False)
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What a state field holds: something that can be saved and restored as tensors."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the state as named tensors."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned."""
+        ...
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(hyper, state))
+class Trick:
+    """Base of all tricks; subclasses become keyword-only dataclasses by being declared.
+
+    Class attributes:
+        slot: the line of the PPO update that it changes; set by the slot's base class.
+        name: snake_case of the class name, also the file, the Optuna axis and the MLflow key.
+        group: tricks of one group are alternatives; the last one added wins.
+        after: names of tricks that come before this one in its slot.
+        requires: names of tricks that this one is meaningless without.
+        needs: extra quantities the update must compute for it: "entropy", "pretraining_loss".
+        neutral: hyper-parameters at which it equals the textbook; None if it has no such setting.
+        batch_statistic: one response's result depends on the others.
+    """
+
+    slot: ClassVar[str]
+    name: ClassVar[str]
+    group: ClassVar[str | None] = None
+    after: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[frozenset[str]] = frozenset()
+    neutral: ClassVar[dict[str, Value] | None] = None
+    batch_statistic: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Turn the subclass into a dataclass and name it."""
+        super().__init_subclass__()
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        dataclass(kw_only=True)(cls)
+
+    def __post_init__(self) -> None:
+        """Refuse hyper-parameters outside their domain."""
+        for spec in self.hyper_fields():
+            complaint = spec.metadata["hyper"].complaint(getattr(self, spec.name))
+            if complaint:
+                value = getattr(self, spec.name)
+                raise ValueError(f"{self.name}.{spec.name} {complaint}, got {value}")
+
+    def observe(self, rollout: Rollout) -> None:
+        """Move running statistics; called once per rollout, before anything is computed from it."""
+        return None
+
+    @classmethod
+    def hyper_fields(cls) -> list["Field[Any]"]:
+        """Return the dataclass fields that are hyper-parameters."""
+        return [spec for spec in fields(cls) if "hyper" in spec.metadata]  # type: ignore[arg-type]
+
+    def hypers(self) -> dict[str, Value]:
+        """Return hyper-parameters by name."""
+        return {spec.name: getattr(self, spec.name) for spec in self.hyper_fields()}
+
+    def states(self) -> dict[str, Stateful]:
+        """Return state fields by name."""
+        every = fields(self)  # type: ignore[arg-type]
+        return {spec.name: getattr(self, spec.name) for spec in every if not spec.init}
+
+
+class Initialise(Trick):
+    """Slot: set the starting weights. Members of a group are alternatives."""
+
+    slot = "initialise"
+
+    def __call__(self, models: "Models", prepared: "Prepared") -> None:
+        """Change the models in place before training."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class SamplingTransform(Trick):
+    """Slot: change how responses are sampled."""
+
+    slot = "sampling"
+
+    def __call__(self, sampling: Sampling) -> Sampling:
+        """Return the changed sampling settings."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class ScoreTransform(Trick):
+    """Slot: reparameterise the reward model's score, one number per response."""
+
+    slot = "score"
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        """Map score [B] to score [B]."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class RewardTransform(Trick):
+    """Slot: change the per-token reward, which starts as the score on the last token."""
+
+    slot = "reward"
+
+    def __call__(self, reward: Tensor, rollout: Rollout) -> Tensor:
+        """Map reward [B, T] to reward [B, T]; 0 outside the mask."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class AdvantageEstimator(Trick):
+    """Slot: estimate advantages and value targets. Exactly one is active."""
+
+    slot = "advantage_estimator"
+    group = "advantage_estimator"
+
+    def __call__(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Return advantage [B, T] and returns [B, T]; 0 outside the mask."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class AdvantageTransform(Trick):
+    """Slot: change the advantages of one minibatch."""
+
+    slot = "advantage"
+
+    def __call__(self, advantage: Tensor, mask: Tensor) -> Tensor:
+        """Map advantage [B, T] to advantage [B, T]; 0 outside the mask."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class PolicyLoss(Trick):
+    """Slot: the policy's loss per token. Exactly one is active."""
+
+    slot = "policy_loss"
+    group = "policy_loss"
+
+    def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
+        """Return the loss [B, T] to minimise."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class ValueLoss(Trick):
+    """Slot: the critic's loss per token. Exactly one is active."""
+
+    slot = "value_loss"
+    group = "value_loss"
+
+    def __call__(self, value: Tensor, minibatch: Rollout) -> Tensor:
+        """Return the loss [B, T] to minimise, given the critic's new value [B, T]."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class Aggregation(Trick):
+    """Slot: how losses per token become one number. Exactly one is active."""
+
+    slot = "aggregation"
+    group = "aggregation"
+
+    def __call__(self, loss: Tensor, mask: Tensor) -> Tensor:
+        """Map loss [B, T] to a scalar."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class Regulariser(Trick):
+    """Slot: a term added to the loss of one minibatch."""
+
+    slot = "regulariser"
+
+    def __call__(self, new: Evaluation, minibatch: Rollout) -> Tensor:
+        """Return a scalar to minimise."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class GradientTransform(Trick):
+    """Slot: change the gradients before the optimiser's step."""
+
+    slot = "gradient"
+
+    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Map the gradients of policy and critic, in one list, to gradients of the same shapes."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class Schedule(Trick):
+    """Slot: factors on the learning rates over the iterations. Several multiply."""
+
+    slot = "schedule"
+
+    def __call__(self, iteration: int, iterations: int) -> Rates:
+        """Return the factors in effect at `iteration` (0-based) of `iterations`."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+SLOTS: dict[str, type[Trick]] = {
+    base.slot: base
+    for base in (
+        Initialise,
+        SamplingTransform,
+        ScoreTransform,
+        RewardTransform,
+        AdvantageEstimator,
+        AdvantageTransform,
+        PolicyLoss,
+        ValueLoss,
+        Aggregation,
+        Regulariser,
+        GradientTransform,
+        Schedule,
+    )
+}
+"""Slots in the order in which the PPO update calls them."""

@@ -1,0 +1,1 @@
+"""How advantages and value targets are estimated."""

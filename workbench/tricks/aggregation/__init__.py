@@ -1,0 +1,1 @@
+"""How losses per token become one number."""

@@ -1,0 +1,1 @@
+"""The policy's loss per token."""

@@ -1,0 +1,37 @@
+"""Reward scaling, as the paper's text has it: by the std of a rolling discounted sum."""
+
+import torch
+from torch import Tensor
+
+from workbench.maths import RunningMoments, at_last_token
+from workbench.trick import RewardTransform, hyper, state
+from workbench.types import Rollout
+
+
+class ReturnScaling(RewardTransform):
+    """Divide rewards by the running deviation of the rolling discounted sum of rewards.
+
+        R_t = γ R_{t−1} + r_t, R_{−1} = 0          r̃_t = r_t / (σ_R + ε)
+
+    Variant: r is the score on the last token, before any KL penalty, so R is 0 before it; σ_R is
+    unbiased over all response tokens of this run, this rollout's included, and 1 until two have
+    been seen. The paper's released code divides by the deviation of scores: `reward_scaling`.
+    Source: Engstrom et al. 2020, arXiv:2005.12729, §3; detail 4 of arXiv:2307.04964, §5.3.1.
+    """
+
+    group = "reward_normaliser"
+    discount: float = hyper(1.0, at_least=0, at_most=1)
+    epsilon: float = hyper(1e-8, at_least=0)
+    moments: RunningMoments = state(RunningMoments)
+
+    def observe(self, rollout: Rollout) -> None:
+        self.moments.update(self._rolling_sum(rollout), rollout.mask)
+
+    def __call__(self, reward: Tensor, rollout: Rollout) -> Tensor:
+        return reward / (self.moments.std + self.epsilon).to(reward.dtype)
+
+    def _rolling_sum(self, rollout: Rollout) -> Tensor:
+        step = torch.arange(rollout.mask.shape[1], device=rollout.mask.device)
+        age = step[:, None] - step[None, :]
+        weight = torch.where(age >= 0, self.discount ** age.clamp(min=0).double(), 0.0)
+        return at_last_token(rollout.score, rollout.mask).double() @ weight.T
