@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import DynamicCache, GPT2LMHeadModel
+from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 from workbench.models import Policy
 
@@ -61,7 +62,7 @@ class Gpt2Decoder:
 
     def prefill(self, tokens: Tensor, length: Tensor) -> Tensor:
         """Read prompts [B, P] of the given lengths [B]; return hidden states [B, P, H]."""
-        batch, prompt = tokens.shape
+        prompt = tokens.shape[1]
         step = torch.arange(prompt, device=tokens.device)
         hidden = self.trunk.wte(tokens) + self.trunk.wpe(step)
         for block in self.trunk.h:
@@ -95,13 +96,13 @@ class Gpt2Decoder:
         self.cache = [(keys[rows], values[rows]) for keys, values in self.cache]
         self.visible, self.position = self.visible[rows], self.position[rows]
 
-    def _project(self, block: torch.nn.Module, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, block: GPT2Block, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projected = block.attn.c_attn(block.ln_1(hidden))
         shaped = projected.view(*hidden.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = shaped.unbind(0)
         return query, key, value
 
-    def _finish(self, block: torch.nn.Module, hidden: Tensor, attended: Tensor) -> Tensor:
+    def _finish(self, block: GPT2Block, hidden: Tensor, attended: Tensor) -> Tensor:
         hidden = hidden + block.attn.c_proj(attended.transpose(1, 2).flatten(2))
         mlp = block.mlp
         return hidden + mlp.c_proj(mlp.act(mlp.c_fc(block.ln_2(hidden))))  # type: ignore[no-any-return]

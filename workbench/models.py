@@ -177,8 +177,7 @@ def compare(
     row, step = mask.nonzero(as_tuple=True)
     target = response[row, step][:, None]
     columns: list[list[Tensor]] = []
-    vocabulary = policy[0].model.config.vocab_size
-    for part in torch.arange(len(row)).split(max(1, CHUNK_ELEMENTS // vocabulary)):
+    for part in _chunks(len(row), policy[0]):
         at = (row[part], step[part])
         log_p = _log_softmax(policy[0].logits(policy[1][at]), temperature)
         log_q = _log_softmax(reference[0].logits(reference[1][at]), temperature)
@@ -207,9 +206,7 @@ def log_probabilities(policy: Policy, hidden: Tensor, tokens: Tensor, length: Te
     target = tokens[row, at + 1][:, None]
     found = [
         policy.logits(hidden[row[part], at[part]]).float().log_softmax(-1).gather(-1, target[part])
-        for part in torch.arange(len(row)).split(
-            max(1, CHUNK_ELEMENTS // policy.model.config.vocab_size)
-        )
+        for part in _chunks(len(row), policy)
     ]
     blank = torch.zeros(tokens.shape, device=tokens.device)
     return blank.index_put((row, at + 1), torch.cat(found).squeeze(1)) if found else blank
@@ -317,6 +314,12 @@ def _load(kind: Any, folder: Path | str, **options: Any) -> "PreTrainedModel":
         ).eval()
     finally:
         transformers_logging.set_verbosity(verbosity)
+
+
+def _chunks(count: int, policy: Policy) -> tuple[Tensor, ...]:
+    """Split the indices below `count` so that a chunk's logits stay within CHUNK_ELEMENTS."""
+    size = max(1, CHUNK_ELEMENTS // policy.model.config.vocab_size)
+    return torch.split(torch.arange(count), size)
 
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:

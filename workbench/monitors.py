@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -53,8 +54,11 @@ def update_statistics(
     log_ratio = torch.where(mask, new.log_prob - minibatch.log_prob, 0.0)
     ratio = log_ratio.exp()
     moved = torch.where(mask, new.value - minibatch.value, 0.0)
+    policy_loss, value_loss, regulariser = (loss.detach() for loss in losses)
     return UpdateStatistics(
-        *(loss.detach() for loss in losses),
+        policy_loss=policy_loss,
+        value_loss=value_loss,
+        regulariser=regulariser,
         approx_kl=masked_mean(ratio - 1 - log_ratio, mask),
         clip_fraction=masked_mean(((ratio - 1).abs() > MONITOR_RANGE).float(), mask),
         value_clip_fraction=masked_mean((moved.abs() > MONITOR_RANGE).float(), mask),
@@ -212,7 +216,7 @@ def _average(dictionaries: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _repeated_bigrams(response: Tokens) -> float:
-    bigrams = list(zip(response, response[1:], strict=False))
+    bigrams = list(pairwise(response))
     return 1 - len(set(bigrams)) / len(bigrams) if bigrams else 0.0
 
 

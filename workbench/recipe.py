@@ -98,7 +98,7 @@ class Recipe:
 
     def start(self) -> "Recipe":
         """Return the same recipe with fresh state, for one run."""
-        return replace(self, tricks=tuple(replace(trick) for trick in self.tricks))
+        return replace(self, tricks=tuple(trick.fresh() for trick in self.tricks))
 
     def state_dict(self) -> State:
         """Return the state of every trick, keyed by trick and field."""
@@ -225,7 +225,7 @@ def make_trick(name: str, values: Mapping[str, Value], base: Trick | None = None
         if key not in known:
             raise ValueError(unknown("hyper-parameter", key, known, where=f"trick {name}"))
     start = base or kinds[name]()
-    return replace(start, **{k: _as_type(v, start.hypers()[k]) for k, v in values.items()})
+    return start.fresh(**{k: _as_type(v, start.hypers()[k]) for k, v in values.items()})
 
 
 def _as_type(value: Value, like: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Random numbers by name: a stream for every seed, iteration and purpose, so there is no state to save."""
+"""Random numbers by name: a stream per seed, iteration and purpose, so there is no state to save."""
 
 import hashlib
 

@@ -77,7 +77,8 @@ class PpoSettings(Settings):
     def _minibatch_divides_rollout(self) -> Self:
         if self.rollout_size % self.minibatch_size:
             raise ValueError(
-                f"minibatch_size must divide rollout_size, got {self.minibatch_size} and {self.rollout_size}"
+                f"minibatch_size must divide rollout_size,"
+                f" got {self.minibatch_size} and {self.rollout_size}"
             )
         return self
 

@@ -197,7 +197,7 @@ class Run:
 
     @cached_property
     def _eval_prompts(self) -> list[Tokens]:
-        """An even spread over the task's held-out prompts, so that every kind of prompt is among them."""
+        """An even spread over the task's held-out prompts, so that every kind is among them."""
         every, wanted = self.task.eval_prompts(), self.settings.eval_prompts
         stride = max(1.0, len(every) / wanted)
         return [every[int(i * stride)] for i in range(min(wanted, len(every)))]
@@ -219,7 +219,7 @@ class Run:
             metrics |= iteration_metrics(experiences, self.task.gold(prompts, responses))
         if math.isnan(metrics["reward/proxy"]) and math.isfinite(metrics["policy/kl_to_sft"]):
             raise ValueError(
-                f"the reward model returned NaN at iteration {k}; its folder is {self.prepared.reward_model}"
+                f"the reward model in {self.prepared.reward_model} returned NaN at iteration {k}"
             )
         if "reward/gold" in metrics:
             metrics["reward/gap"] = self._gap(metrics["reward/proxy"], metrics["reward/gold"])

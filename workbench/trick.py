@@ -8,7 +8,7 @@ trick runs under `torch.func.vmap` with a leading axis of replicas.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from math import inf
 from typing import (
     TYPE_CHECKING,
@@ -16,6 +16,7 @@ from typing import (
     ClassVar,
     Literal,
     Protocol,
+    Self,
     dataclass_transform,
     runtime_checkable,
 )
@@ -74,8 +75,8 @@ class Hyper:
 
 
 def hyper(
-    default: Any,
     *,
+    default: Any,
     above: float = -inf,
     at_least: float = -inf,
     at_most: float = inf,
@@ -156,6 +157,10 @@ class Trick:
     def hypers(self) -> dict[str, Value]:
         """Return hyper-parameters by name."""
         return {spec.name: getattr(self, spec.name) for spec in self.hyper_fields()}
+
+    def fresh(self, **values: Value) -> Self:
+        """Return a copy with fresh state, and other hyper-parameters where given."""
+        return replace(self, **values)  # type: ignore[type-var]
 
     def states(self) -> dict[str, Stateful]:
         """Return state fields by name."""

@@ -141,7 +141,7 @@ class Ppo:
             order = torch.randperm(
                 len(rollout.score), generator=generator(*stream, epoch, "minibatches")
             )
-            for index in order.to(rollout.score.device).split(size):
+            for index in torch.split(order.to(rollout.score.device), size):
                 yield rollout.rows(index)
 
     def pretraining_batch(self, size: int, stream: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:

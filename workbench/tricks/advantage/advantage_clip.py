@@ -17,7 +17,7 @@ class AdvantageClip(AdvantageTransform):
     """
 
     after = ("advantage_norm",)
-    max_abs: float = hyper(0.5, above=0, search=(0.05, 5.0), log=True)
+    max_abs: float = hyper(default=0.5, above=0, search=(0.05, 5.0), log=True)
     neutral = {"max_abs": inf}
 
     def __call__(self, advantage: Tensor, mask: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ class AdvantageNorm(AdvantageTransform):
     """
 
     batch_statistic = True
-    epsilon: float = hyper(1e-6, at_least=0)
-    unbiased: bool = hyper(False, choices=(False, True))
+    epsilon: float = hyper(default=1e-6, at_least=0)
+    unbiased: bool = hyper(default=False, choices=(False, True))
 
     def __call__(self, advantage: Tensor, mask: Tensor) -> Tensor:
         variance = masked_variance(advantage, mask, unbiased=self.unbiased)

@@ -18,8 +18,8 @@ class Gae(AdvantageEstimator):
     paper uses λ = 0.9 and its released code 0.95.
     """
 
-    trace: float = hyper(0.95, at_least=0, at_most=1, search=(0.0, 1.0))
-    discount: float = hyper(1.0, at_least=0, at_most=1)
+    trace: float = hyper(default=0.95, at_least=0, at_most=1, search=(0.0, 1.0))
+    discount: float = hyper(default=1.0, at_least=0, at_most=1)
     neutral = {"trace": 1.0, "discount": 1.0}
 
     def __call__(self, rollout: Rollout) -> tuple[Tensor, Tensor]:

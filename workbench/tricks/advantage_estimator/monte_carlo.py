@@ -16,7 +16,7 @@ class MonteCarlo(AdvantageEstimator):
     Source: Sutton & Barto 2018, ch. 5; "GAE off" in detail 10 of arXiv:2307.04964.
     """
 
-    discount: float = hyper(1.0, at_least=0, at_most=1)
+    discount: float = hyper(default=1.0, at_least=0, at_most=1)
 
     def __call__(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         reward = torch.where(rollout.mask, rollout.reward, 0.0)

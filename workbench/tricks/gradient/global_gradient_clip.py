@@ -18,7 +18,7 @@ class GlobalGradientClip(GradientTransform):
     Source: Pascanu et al. 2013, arXiv:1211.5063; detail 12 of arXiv:2307.04964, with 0.5 and 1.
     """
 
-    max_norm: float = hyper(1.0, above=0, search=(0.1, 10.0), log=True)
+    max_norm: float = hyper(default=1.0, above=0, search=(0.1, 10.0), log=True)
     neutral = {"max_norm": inf}
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:

@@ -18,7 +18,7 @@ class ClippedSurrogate(PolicyLoss):
     Source: Schulman et al. 2017, arXiv:1707.06347, eq. 7; detail 11 of arXiv:2307.04964.
     """
 
-    clip_range: float = hyper(0.2, above=0, search=(0.05, 0.5), log=True)
+    clip_range: float = hyper(default=0.2, above=0, search=(0.05, 0.5), log=True)
     neutral = {"clip_range": inf}
 
     def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class ReferenceRatio(PolicyLoss):
     Source: detail 2 of arXiv:2307.04964, §5.3.2 and Figure 7.
     """
 
-    clip_range: float = hyper(0.2, above=0, search=(0.05, 0.5), log=True)
+    clip_range: float = hyper(default=0.2, above=0, search=(0.05, 0.5), log=True)
     neutral = {"clip_range": inf}
 
     def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:

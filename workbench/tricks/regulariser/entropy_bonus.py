@@ -19,7 +19,7 @@ class EntropyBonus(Regulariser):
 
     group = "entropy"
     needs = frozenset({"entropy"})
-    weight: float = hyper(0.01, at_least=0, search=(1e-4, 0.1), log=True)
+    weight: float = hyper(default=0.01, at_least=0, search=(1e-4, 0.1), log=True)
     neutral = {"weight": 0.0}
 
     def __call__(self, new: Evaluation, minibatch: Rollout) -> Tensor:

@@ -19,8 +19,8 @@ class EntropyClip(Regulariser):
 
     group = "entropy"
     needs = frozenset({"entropy"})
-    weight: float = hyper(0.01, at_least=0, search=(1e-4, 0.1), log=True)
-    target: float = hyper(1.0, at_least=0, search=(0.1, 3.0))
+    weight: float = hyper(default=0.01, at_least=0, search=(1e-4, 0.1), log=True)
+    target: float = hyper(default=1.0, at_least=0, search=(0.1, 3.0))
     neutral = {"weight": 0.0}
 
     def __call__(self, new: Evaluation, minibatch: Rollout) -> Tensor:

@@ -16,7 +16,7 @@ class PpoPtx(Regulariser):
     """
 
     needs = frozenset({"pretraining_loss"})
-    weight: float = hyper(0.1, at_least=0, search=(0.01, 3.0), log=True)
+    weight: float = hyper(default=0.1, at_least=0, search=(0.01, 3.0), log=True)
     neutral = {"weight": 0.0}
 
     def __call__(self, new: Evaluation, minibatch: Rollout) -> Tensor:

@@ -20,8 +20,8 @@ class ReturnScaling(RewardTransform):
     """
 
     group = "reward_normaliser"
-    discount: float = hyper(1.0, at_least=0, at_most=1)
-    epsilon: float = hyper(1e-8, at_least=0)
+    discount: float = hyper(default=1.0, at_least=0, at_most=1)
+    epsilon: float = hyper(default=1e-8, at_least=0)
     moments: RunningMoments = state(RunningMoments)
 
     def observe(self, rollout: Rollout) -> None:

@@ -18,7 +18,7 @@ class TokenKlPenalty(RewardTransform):
     """
 
     after = ("return_scaling",)
-    weight: float = hyper(0.05, at_least=0, search=(0.005, 0.5), log=True)
+    weight: float = hyper(default=0.05, at_least=0, search=(0.005, 0.5), log=True)
     neutral = {"weight": 0.0}
 
     def __call__(self, reward: Tensor, rollout: Rollout) -> Tensor:

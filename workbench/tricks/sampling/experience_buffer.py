@@ -17,7 +17,7 @@ class ExperienceBuffer(SamplingTransform):
     Source: arXiv:2307.04964, §5.4 ("small experience buffer"); tricks of MOSS-RLHF, 4865d826.
     """
 
-    responses: int = hyper(32, at_least=0, search=(16, 128), log=True)
+    responses: int = hyper(default=32, at_least=0, search=(16, 128), log=True)
     neutral = {"responses": 0}
 
     def __call__(self, sampling: Sampling) -> Sampling:

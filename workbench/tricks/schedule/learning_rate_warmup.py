@@ -13,7 +13,7 @@ class LearningRateWarmup(Schedule):
     Source: arXiv:2307.04964, §5.1 ("warm-up over the first 10 % of steps").
     """
 
-    share: float = hyper(0.1, at_least=0, at_most=1, search=(0.0, 0.3))
+    share: float = hyper(default=0.1, at_least=0, at_most=1, search=(0.0, 0.3))
     neutral = {"share": 0.0}
 
     def __call__(self, iteration: int, iterations: int) -> Rates:

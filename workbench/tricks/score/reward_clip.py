@@ -18,7 +18,7 @@ class RewardClip(ScoreTransform):
     """
 
     after = ("reward_scaling", "reward_norm")
-    max_abs: float = hyper(5.0, above=0, search=(0.1, 10.0), log=True)
+    max_abs: float = hyper(default=5.0, above=0, search=(0.1, 10.0), log=True)
     neutral = {"max_abs": inf}
 
     def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:

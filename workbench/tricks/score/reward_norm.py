@@ -18,7 +18,7 @@ class RewardNorm(ScoreTransform):
     """
 
     group = "reward_normaliser"
-    epsilon: float = hyper(1e-8, at_least=0)
+    epsilon: float = hyper(default=1e-8, at_least=0)
     moments: RunningMoments = state(RunningMoments)
 
     def observe(self, rollout: Rollout) -> None:

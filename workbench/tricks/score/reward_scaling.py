@@ -19,7 +19,7 @@ class RewardScaling(ScoreTransform):
     """
 
     group = "reward_normaliser"
-    epsilon: float = hyper(1e-8, at_least=0)
+    epsilon: float = hyper(default=1e-8, at_least=0)
     moments: RunningMoments = state(RunningMoments)
 
     def observe(self, rollout: Rollout) -> None:

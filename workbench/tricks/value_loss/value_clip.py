@@ -19,7 +19,7 @@ class ValueClip(ValueLoss):
     Source: OpenAI baselines PPO2; detail 7 of arXiv:2307.04964; MOSS-RLHF, commit 4865d826.
     """
 
-    clip_range: float = hyper(0.2, above=0, search=(0.05, 1.0), log=True)
+    clip_range: float = hyper(default=0.2, above=0, search=(0.05, 1.0), log=True)
     neutral = {"clip_range": inf}
 
     def __call__(self, value: Tensor, minibatch: Rollout) -> Tensor:
