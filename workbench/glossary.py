@@ -72,8 +72,9 @@ _METRICS = (
         "policy/perplexity",
         "perplexity of responses",
         "1",
-        "mean over responses of exp(−mean_t log π_old(y_t)); response tokens only",
-        "verl rollout_corr metrics, commit b178a3cd",
+        "exp(−mean over responses of mean_t log π_old(y_t)): geometric, as one rare token would carry an "
+        "arithmetic mean; response tokens only",
+        "MOSS-RLHF metric.py at evaluation, commit 4865d826, on the response alone",
     ),
     Metric(
         "policy/true_perplexity",
@@ -86,7 +87,7 @@ _METRICS = (
         "policy/reference_perplexity",
         "perplexity under the SFT policy",
         "1",
-        "mean over responses of exp(−mean_t log π_ref(y_t))",
+        "exp(−mean over responses of mean_t log π_ref(y_t))",
         _SECRETS,
     ),
     Metric(

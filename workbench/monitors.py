@@ -125,9 +125,9 @@ def policy_metrics(
     k3 = torch.where(mask, (-log_ratio).exp() - 1 + log_ratio, 0.0)
     mean_entropy = masked_mean(entropy, mask)
     return {
-        "policy/perplexity": (-log_prob.sum(1) / length).exp().mean(),
+        "policy/perplexity": (-log_prob.sum(1) / length).mean().exp(),
         "policy/true_perplexity": mean_entropy.exp(),
-        "policy/reference_perplexity": (-ref_log_prob.sum(1) / length).exp().mean(),
+        "policy/reference_perplexity": (-ref_log_prob.sum(1) / length).mean().exp(),
         "policy/response_length": mask.sum(1).float().mean(),
         "policy/kl_to_sft": log_ratio.sum(1).mean(),
         "policy/kl_to_sft_k3": k3.sum(1).mean(),
