@@ -1,0 +1,50 @@
+# Two commands matter: `make quickstart` and `make test`. Both make their own virtual environment.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+QUICK  ?=
+
+.PHONY: help quickstart test check bench ui example clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+quickstart: $(VENV)/installed ## Train vanilla PPO and PPO-max side by side and write the report
+	$(BIN)/workbench ablate ablations/quickstart.yaml $(ARGS)
+
+test: check ## Lint, check types and run every test
+	$(BIN)/pytest -n 2 tests
+
+check: $(VENV)/installed-dev ## Lint and check types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev ## Compare the speed with TRL's PPO and the arithmetic floor (QUICK=1: within 60 s)
+	$(BIN)/python -m tests.benchmarks.ppo_speed $(if $(QUICK),--quick)
+
+ui: $(VENV)/installed ## Open the MLflow UI on your runs
+	$(BIN)/workbench ui
+
+example: $(VENV)/installed ## Open the MLflow UI on the runs that come with the project
+	$(BIN)/workbench ui --example
+
+clean: ## Remove the virtual environment and caches, not your runs
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+# torch comes first and pinned: left to the other packages, pip may choose a newer and larger build.
+$(VENV)/torch: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
