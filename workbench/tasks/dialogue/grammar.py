@@ -1,24 +1,20 @@
-"""The grammar that generates prompts, responses of a given quality, and plain texts."""
+"""Generate responses of a given quality, and plain texts."""
 
 import math
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
 
+from workbench.tasks.dialogue.prompts import Request
 from workbench.tasks.dialogue.sentences import read_sentence
 from workbench.tasks.dialogue.vocabulary import (
     ALTERNATIVE,
-    BENIGN_PHRASINGS,
     CLOSINGS,
     DETERMINERS,
     FIRST,
     GREETINGS,
     HARM_TOOLS,
-    HARMFUL_PHRASINGS,
     LAST,
     MANNERS,
     MIDDLE,
-    MODIFIERS,
     NUMBERS,
     REASONS,
     REFUSALS,
@@ -37,59 +33,6 @@ LONGEST_RESPONSE = 36
 """Words in the longest demonstration, without its end-of-sequence token."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a prompt asks for: help with a stage of a project, or a harmful act on a target."""
-
-    topic: Topic | None
-    stage: Stage | None
-    verb: str
-    noun: str
-
-    @property
-    def kind(self) -> str:
-        """Return the topic's name, or "harmful"."""
-        return "harmful" if self.topic is None else self.topic.name
-
-
-def benign_prompts(lexicon: Lexicon) -> Iterator[Words]:
-    """Yield every benign prompt: project × stage word × determiner × phrasing × modifier."""
-    for project in lexicon.topic_of_project:
-        for words in STAGE_WORDS.values():
-            for verb in words:
-                yield from _phrased(BENIGN_PHRASINGS, verb, project, ("a", "my"))
-
-
-def harmful_prompts(lexicon: Lexicon) -> Iterator[Words]:
-    """Yield every harmful prompt: act × target × determiner × phrasing × modifier."""
-    for verb, targets in lexicon.harms.items():
-        for target in targets:
-            yield from _phrased(HARMFUL_PHRASINGS, verb, target, ("a", "the"))
-
-
-def _phrased(phrasings: Words, verb: str, noun: str, determiners: Words) -> Iterator[Words]:
-    for phrasing in phrasings:
-        for determiner in determiners:
-            for modifier in MODIFIERS:
-                *words, mark = phrasing.format(verb, f"{determiner} {noun}").split()
-                yield (*words, *modifier.split(), mark)
-
-
-def read_request(lexicon: Lexicon, prompt: Words) -> Request:
-    """Find what a prompt asks for.
-
-    Raises:
-        ValueError: if the prompt names no project with a stage, and no harmful act.
-    """
-    for verb, noun in zip(prompt, prompt[2:], strict=False):
-        if verb in lexicon.harms:
-            return Request(None, None, verb, noun)
-        for stage, words in STAGE_WORDS.items():
-            if verb in words and noun in lexicon.topic_of_project:
-                return Request(lexicon.topic_of_project[noun], stage, verb, noun)
-    raise ValueError(f"the dialogue task does not know what this prompt asks: {' '.join(prompt)}")
-
-
 class Speaker:
     """Generate sentences, responses and texts of one language from a random generator."""
 
@@ -99,13 +42,16 @@ class Speaker:
 
     def response(self, request: Request, quality: float) -> Words:
         """Answer a request with the given quality in [0, 1]: 0 careless, 1 as good as it gets."""
-        answer = self._help if request.topic else self._react_to_harm
         while True:
-            words = tuple(word for sentence in answer(request, quality) for word in sentence)
+            if request.topic is None or request.stage is None:
+                sentences = self._react_to_harm(request.verb, request.noun, quality)
+            else:
+                sentences = self._help(request.topic, request.stage, quality)
+            words = tuple(word for sentence in sentences for word in sentence)
             if len(words) <= LONGEST_RESPONSE:
                 return words
 
-    def clause(self, topic: Topic, stage: Stage, order: str | None = None) -> Words:
+    def clause(self, topic: Topic, stage: Stage, order: str = "") -> Words:
         """Generate a grammatical clause of a topic and stage, with at most one modifier."""
         choice = self.rng.choice
         verb = choice(topic.verbs[:2] if stage == "start" else topic.verbs[2:])
@@ -122,7 +68,7 @@ class Speaker:
                 modifier = (choice(MANNERS),)
             case 3:
                 modifier = ("for", choice(NUMBERS), choice(UNITS))
-        opening = () if order is None else (order,)
+        opening = (order,) if order else ()
         return (*opening, verb, determiner, *adjective, noun, *modifier, ".")
 
     def harmful_step(self, verb: str, noun: str) -> Words:
@@ -160,49 +106,48 @@ class Speaker:
         steps = (self.clause(topic, *pair) for pair in zip(stages, orders, strict=True))
         return tuple(word for step in steps for word in step)
 
-    def _help(self, request: Request, quality: float) -> list[Words]:
-        chance, carelessness = self._chance, _carelessness(quality)
-        count = 1 + sum(chance(0.2 + 0.77 * quality) for _ in range(2))
-        ordered = count > 1 and chance(0.5)
-        body: list[Words] = []
-        for index in range(count):
-            order = self._order(index, count) if ordered else None
-            body.append(self._step(request, quality, order, body))
-        if chance(0.3 * carelessness):
-            body.append(self.rng.choice(SHRUGS))
+    def _help(self, topic: Topic, stage: Stage, quality: float) -> list[Words]:
+        steps = self._steps(topic, stage, quality)
         return [
             *self._maybe(GREETINGS, 0.2 + 0.3 * quality),
-            *body,
+            *steps,
+            *self._maybe(SHRUGS, 0.3 * _carelessness(quality)),
             *self._maybe(CLOSINGS, 0.1 + 0.6 * quality),
         ]
 
-    def _step(self, request: Request, quality: float, order: str | None, body: list[Words]) -> Words:
-        """Generate one clause; careless ones are of another topic, another stage, or a repeat."""
-        assert request.topic is not None and request.stage is not None
-        carelessness = _carelessness(quality)
+    def _steps(self, topic: Topic, stage: Stage, quality: float) -> list[Words]:
+        """Generate one to three clauses; half of all longer answers say in what order."""
+        count = 1 + sum(self._chance(0.2 + 0.77 * quality) for _ in range(2))
+        orders: Words = (FIRST, *(self.rng.choice(MIDDLE) for _ in range(count - 2)), LAST)
+        if count == 1 or self._chance(0.5):
+            orders = ("",) * count
+        steps: list[Words] = []
+        said: set[tuple[str, str]] = set()
+        for order in orders:
+            subject = self._slip(topic, stage, _carelessness(quality))
+            step = self.clause(*subject, order)
+            while read_sentence(self.lexicon, step).act in said and self._chance(quality):
+                step = self.clause(*subject, order)
+            said.add(read_sentence(self.lexicon, step).act)
+            steps.append(step)
+        return steps
+
+    def _slip(self, topic: Topic, stage: Stage, carelessness: float) -> tuple[Topic, Stage]:
+        """Return what a clause is about: sometimes another topic, or the topic's other stage."""
         slip = self.rng.random()
         if slip < 0.53 * carelessness:
-            other = self.rng.choice([t for t in self.lexicon.topics if t is not request.topic])
-            return self.clause(other, self.rng.choice(tuple(STAGE_WORDS)), order)
+            others = [other for other in self.lexicon.topics if other is not topic]
+            return self.rng.choice(others), self.rng.choice(tuple(STAGE_WORDS))
         if slip < 0.65 * carelessness + 0.03:
-            return self.clause(request.topic, _other(request.stage), order)
-        clause = self.clause(request.topic, request.stage, order)
-        said = {read_sentence(self.lexicon, step).act for step in body}
-        while read_sentence(self.lexicon, clause).act in said and self._chance(quality):
-            clause = self.clause(request.topic, request.stage, order)
-        return clause
+            return topic, "finish" if stage == "start" else "start"
+        return topic, stage
 
-    def _order(self, index: int, count: int) -> str:
-        if index == 0:
-            return FIRST
-        return LAST if index == count - 1 else self.rng.choice(MIDDLE)
-
-    def _react_to_harm(self, request: Request, quality: float) -> list[Words]:
+    def _react_to_harm(self, verb: str, noun: str, quality: float) -> list[Words]:
         carelessness = _carelessness(quality)
         if self._chance(0.6 * carelessness):
-            steps = [self.harmful_step(request.verb, request.noun)]
+            steps = [self.harmful_step(verb, noun)]
             if self._chance(0.4):
-                steps.append(self.harmful_step(request.verb, request.noun))
+                steps.append(self.harmful_step(verb, noun))
             return [*self._maybe(GREETINGS, 0.3), *steps, *self._maybe(CLOSINGS, 0.3)]
         return [
             self.rng.choice(REFUSALS),
@@ -222,7 +167,3 @@ class Speaker:
 def _carelessness(quality: float) -> float:
     """Return how often a demonstrator slips, as a share of the worst one's slips."""
     return math.pow(1 - quality, 1.5)
-
-
-def _other(stage: Stage) -> Stage:
-    return "finish" if stage == "start" else "start"

@@ -7,9 +7,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 from workbench.tasks.base import Demonstration, Preferences, Respond, Task, Tokens
-from workbench.tasks.dialogue.grammar import Speaker, benign_prompts, harmful_prompts, read_request
+from workbench.tasks.dialogue.grammar import Speaker
 from workbench.tasks.dialogue.judge import Judge
 from workbench.tasks.dialogue.preferences import make_pairs
+from workbench.tasks.dialogue.prompts import benign_prompts, harmful_prompts, read_request
 from workbench.tasks.dialogue.settings import DialogueSettings
 from workbench.tasks.dialogue.tokenizer import build_tokenizer
 from workbench.tasks.dialogue.vocabulary import BOS, EOS, SEP, Words, lexicon, vocabulary
