@@ -225,13 +225,17 @@ def make_trick(name: str, values: Mapping[str, Value], base: Trick | None = None
         if key not in known:
             raise ValueError(unknown("hyper-parameter", key, known, where=f"trick {name}"))
     start = base or kinds[name]()
-    return start.fresh(**{k: _as_type(v, start.hypers()[k]) for k, v in values.items()})
+    return start.fresh(**{k: _as_type(v, start.hypers()[k], f"{name}.{k}") for k, v in values.items()})
 
 
-def _as_type(value: Value, like: Value) -> Value:
-    """Take an int for a float, as YAML and the command line write `1` for `1.0`."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if isinstance(like, float) and is_number else value
+def _as_type(value: Value, like: Value, name: str) -> Value:
+    """Take an int for a float, as YAML and the command line write `1` for `1.0`; refuse other kinds."""
+    if isinstance(like, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(like):
+        kinds = {float: "a number", int: "a whole number", bool: "true or false"}
+        raise ValueError(f"{name} must be {kinds.get(type(like), 'a word')}, got {value!r}")
+    return value
 
 
 def _in_order(tricks: Iterable[Trick]) -> tuple[Trick, ...]:

@@ -1,7 +1,7 @@
 """Settings of the pipeline, validated: a wrong key or value is one sentence before anything runs."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -101,23 +101,28 @@ def sentence(error: ValidationError, place: str | Path) -> str:
         error: what pydantic raised.
         place: file or option that was read.
     """
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    errors = error.errors()
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    *path, last = first["loc"] or ("",)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(error, first["loc"][:-1])
-        return f"{place}: " + unknown("key", str(first["loc"][-1]), known, where=where)
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {where}: {message}" if where else f"{place}: {message}"
+        known = _known_keys(error, tuple(path))
+        return f"{place}: " + unknown("key", str(last), known, where=".".join(map(str, path)))
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    got = "" if first["type"] in ("value_error", "missing") else f", got {first['input']!r}"
+    return f"{place}: {where}: {message}{got}" if where else f"{place}: {message}"
 
 
 def _known_keys(error: ValidationError, path: tuple[int | str, ...]) -> list[str]:
-    """Find the field names of the model in which the wrong key stood, by walking down its path."""
+    """Find the keys of the model in which the wrong key stood, by walking down its path."""
     roots = {kind.__name__: kind for kind in _subclasses(BaseModel)}
     model: Any = roots.get(error.title)
     for part in path:
-        fields = getattr(model, "model_fields", {})
-        model = fields[part].annotation if part in fields else model
-    return list(getattr(model, "model_fields", {}))
+        if issubclass(get_origin(model) or model, BaseModel):
+            model = {f.alias or n: f.annotation for n, f in model.model_fields.items()}[str(part)]
+        else:  # dict[str, Model]: the part is a key that the user chose
+            model = get_args(model)[-1]
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _subclasses(kind: type[BaseModel]) -> list[type[BaseModel]]:
