@@ -57,6 +57,8 @@ class Hyper:
         if self.choices is not None:
             options = ", ".join(map(str, self.choices))
             return None if value in self.choices else f"must be one of {options}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return "must be a number"
         number = float(value)
         if not number > self.above and self.above > -inf:
             return f"must be above {self.above:g}"
@@ -140,9 +142,11 @@ class Trick:
     def __post_init__(self) -> None:
         """Refuse hyper-parameters outside their domain."""
         for spec in self.hyper_fields():
-            complaint = spec.metadata["hyper"].complaint(getattr(self, spec.name))
+            value = getattr(self, spec.name)
+            complaint = spec.metadata["hyper"].complaint(value)
+            if not complaint and isinstance(spec.default, int) and value % 1 != 0:
+                complaint = "must be a whole number"
             if complaint:
-                value = getattr(self, spec.name)
                 raise ValueError(f"{self.name}.{spec.name} {complaint}, got {value}")
 
     def observe(self, rollout: Rollout) -> None:
