@@ -1,6 +1,5 @@
 """Reward scaling, as the paper's text has it: by the std of a rolling discounted sum."""
 
-import torch
 from torch import Tensor
 
 from workbench.maths import RunningMoments, at_last_token
@@ -13,25 +12,19 @@ class ReturnScaling(RewardTransform):
 
         R_t = γ R_{t−1} + r_t, R_{−1} = 0          r̃_t = r_t / (σ_R + ε)
 
-    Variant: r is the score on the last token, before any KL penalty, so R is 0 before it; σ_R is
-    unbiased over all response tokens of this run, this rollout's included, and 1 until two have
-    been seen. The paper's released code divides by the deviation of scores: `reward_scaling`.
+    Variant: r is the score on the last token, before any KL penalty, so R is the score there and 0
+    before it: γ drops out, and there is none to set. σ_R is unbiased over all response tokens of this
+    run, this rollout's included, and 1 until two have been seen. The paper's released code divides by
+    the deviation of scores: `reward_scaling`.
     Source: Engstrom et al. 2020, arXiv:2005.12729, §3; detail 4 of arXiv:2307.04964, §5.3.1.
     """
 
     group = "reward_normaliser"
-    discount: float = hyper(default=1.0, at_least=0, at_most=1)
     epsilon: float = hyper(default=1e-8, at_least=0)
     moments: RunningMoments = state(RunningMoments)
 
     def observe(self, rollout: Rollout) -> None:
-        self.moments.update(self._rolling_sum(rollout), rollout.mask)
+        self.moments.update(at_last_token(rollout.score, rollout.mask), rollout.mask)
 
     def __call__(self, reward: Tensor, rollout: Rollout) -> Tensor:
         return reward / (self.moments.std + self.epsilon).to(reward.dtype)
-
-    def _rolling_sum(self, rollout: Rollout) -> Tensor:
-        step = torch.arange(rollout.mask.shape[1], device=rollout.mask.device)
-        age = step[:, None] - step[None, :]
-        weight = torch.where(age >= 0, self.discount ** age.clamp(min=0).double(), 0.0)
-        return at_last_token(rollout.score, rollout.mask).double() @ weight.T
