@@ -1,0 +1,1 @@
+"""Tests of the workbench; a test's name is the sentence it checks."""

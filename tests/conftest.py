@@ -1,0 +1,44 @@
+"""What every test shares: quiet progress, one thread, readable failures of the contract."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+from hypothesis import settings
+
+from tests.builders import TinyTask, make_prepared
+from workbench.stages.prepare import Prepared
+
+pytest.register_assert_rewrite("tests.tricks.contract")
+settings.register_profile("fast", max_examples=25, deadline=None, derandomize=True)
+settings.load_profile("fast")
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def task() -> TinyTask:
+    return TinyTask()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Folders of tiny random models; tests only read them."""
+    return make_prepared(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture
+def in_float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the library compute in float64: its up-casts by `.float()` go to float64 as well."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"

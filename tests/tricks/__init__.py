@@ -1,0 +1,1 @@
+"""Contract tests over the registry, and golden numbers of every trick."""

@@ -1,0 +1,347 @@
+"""What every trick promises, as checks that raise AssertionError; `test_contract.py` runs them all.
+
+A check takes the trick's class and needs to know nothing else of it: the slot says how to call it.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import inf, nan
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from tests.builders import make_evaluation, make_rollout, map_tensors
+from workbench.trick import Hyper, Trick, Value
+from workbench.tricks.advantage_estimator.monte_carlo import MonteCarlo
+from workbench.tricks.policy_loss.unclipped_surrogate import UnclippedSurrogate
+from workbench.tricks.value_loss.value_mse import ValueMse
+from workbench.types import Evaluation, Rollout, Sampling
+
+Kind = type[Trick]
+PER_TOKEN = ("reward", "advantage_estimator", "advantage", "policy_loss", "value_loss")
+LOSSES = ("policy_loss", "value_loss", "aggregation", "regulariser")
+TENSORS = ("score", *PER_TOKEN, "aggregation", "regulariser", "gradient")
+WITHOUT_TENSORS = ("sampling", "schedule")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a trick may be given."""
+
+    rollout: Rollout
+    new: Evaluation
+    iteration: int = 3
+
+    @classmethod
+    def draw(cls, seed: int = 0, dtype: torch.dtype = torch.float64) -> "Inputs":
+        rollout = make_rollout(seed=seed, dtype=dtype)
+        return cls(rollout, make_evaluation(rollout, seed=seed + 100))
+
+    def map(self, change: Callable[[str, Tensor], Tensor]) -> "Inputs":
+        return replace(
+            self, rollout=map_tensors(self.rollout, change), new=map_tensors(self.new, change)
+        )
+
+
+def call(trick: Any, given: Inputs) -> tuple[Tensor, ...]:
+    """Call a trick as its slot is called in the PPO update; return what comes out as tensors."""
+    rollout, new = given.rollout, given.new
+    if trick.slot == "gradient":
+        return tuple(trick([rollout.value, rollout.score, new.pretraining_loss]))
+    if trick.slot == "sampling":
+        changed = trick(Sampling(temperature=1.0, max_response_tokens=8, buffer_size=128))
+        return (torch.tensor([changed.temperature, changed.max_response_tokens, changed.buffer_size]),)
+    if trick.slot == "schedule":
+        rates = trick(given.iteration, 100)
+        return (torch.tensor([rates.policy, rates.critic]),)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "score": (rollout.score, rollout),
+        "reward": (rollout.reward, rollout),
+        "advantage_estimator": (rollout,),
+        "advantage": (rollout.advantage, rollout.mask),
+        "policy_loss": (new, rollout, rollout.advantage),
+        "value_loss": (new.value, rollout),
+        "aggregation": (new.log_prob, rollout.mask),
+        "regulariser": (new, rollout),
+    }
+    result = trick(*arguments[trick.slot])
+    return result if isinstance(result, tuple) else (result,)
+
+
+def observed(kind: Kind, given: Inputs, **hypers: Value) -> Trick:
+    """Make a trick that has seen one rollout."""
+    trick = kind(**hypers)
+    trick.observe(given.rollout)
+    return trick
+
+
+# 1. What it says of itself.
+
+
+def check_docstring(kind: Kind) -> None:
+    """The docstring has an indented equation, then `Variant:`, then `Source:` with a place to look."""
+    text = inspect.getdoc(kind) or ""
+    assert re.search(r"\n\n    \S", text), f"{kind.name} shows no equation, indented by four"
+    assert "\nVariant: " in text, f"{kind.name} does not say which variant it is"
+    source = text.partition("\nSource: ")[2]
+    place = r"arXiv:\d{4}\.\d{5}|[0-9a-f]{8}|Schulman|baselines"
+    assert re.search(place, source), f"{kind.name} names no source that can be found"
+
+
+def check_names(kind: Kind) -> None:
+    """File, class and slot folder carry the trick's name."""
+    *_, folder, file = kind.__module__.split(".")
+    assert (folder, file) == (kind.slot, kind.name)
+
+
+def check_tensors_only(kind: Kind) -> None:
+    """Nothing turns a tensor into a number, so that the trick can run under vmap."""
+    tree = ast.parse(inspect.getsource(inspect.getmodule(kind)))  # type: ignore[arg-type]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            banned = node.attr in ("item", "tolist", "numpy", "cpu", "detach_")
+            assert not banned, f"{kind.name} uses .{node.attr}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            is_cast = node.func.id in ("float", "int", "bool") and kind.slot in TENSORS
+            assert not is_cast, f"{kind.name} calls {node.func.id}()"
+
+
+# 2. What comes out.
+
+
+def check_shapes(kind: Kind) -> None:
+    """Transforms keep shape and dtype; aggregations and regularisers give a scalar; all is finite."""
+    for dtype in (torch.float32, torch.float64):
+        given = Inputs.draw(dtype=dtype)
+        whole, rows = given.rollout.mask.shape, given.rollout.score.shape
+        expected = dict.fromkeys(PER_TOKEN, whole) | {"score": rows}
+        for out in call(observed(kind, given), given):
+            assert out.isfinite().all()
+            assert out.dtype == dtype, f"{kind.name} turns {dtype} into {out.dtype}"
+            if kind.slot != "gradient":
+                assert out.shape == expected.get(kind.slot, ())
+        if kind.slot == "gradient":
+            sizes = [gradient.shape for gradient in call(kind(), given)]
+            assert sizes == [given.rollout.value.shape, rows, torch.Size([])]
+
+
+def check_gradient(kind: Kind) -> None:
+    """A loss has a finite gradient, which is not zero, in what the models say; targets have none."""
+    given = Inputs.draw()
+    new = map_tensors(given.new, lambda _, tensor: tensor.clone().requires_grad_())
+    (loss,) = call(observed(kind, given), replace(given, new=new))
+    torch.autograd.backward(loss.sum())
+    gradients = [tensor.grad for tensor in vars(new).values() if tensor.grad is not None]
+    assert gradients and all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+# 3. Padding, rows, purity.
+
+
+def check_padding(kind: Kind) -> None:
+    """Junk outside the mask changes nothing inside it, nor any scalar."""
+    given = Inputs.draw()
+    mask = given.rollout.mask
+
+    def junk(name: str, tensor: Tensor) -> Tensor:
+        is_token = tensor.shape == mask.shape and name != "mask"
+        return torch.where(mask, tensor, 777.0) if is_token else tensor
+
+    dirty = given.map(junk)
+    clean_out = call(observed(kind, given), given)
+    for clean, leaked in zip(clean_out, call(observed(kind, dirty), dirty), strict=True):
+        if clean.shape == mask.shape:
+            assert not clean[~mask].any(), f"{kind.name} is not 0 outside the mask"
+            clean, leaked = clean[mask], leaked[mask]
+        assert_close(leaked, clean, rtol=0, atol=0, msg=f"{kind.name} lets padding leak")
+
+
+def check_permutation(kind: Kind) -> None:
+    """Permuted responses give permuted results, and the same scalars."""
+    given, order = Inputs.draw(), torch.tensor([2, 0, 3, 1])
+    moved = given.map(lambda _, tensor: tensor[order] if tensor.ndim else tensor)
+    before, after = call(observed(kind, given), given), call(observed(kind, moved), moved)
+    for old, new in zip(before, after, strict=True):
+        assert_close(new, old[order] if old.ndim else old, rtol=1e-12, atol=1e-12)
+
+
+def check_row_independence(kind: Kind) -> None:
+    """Another first response leaves the results of the others alone, or `batch_statistic` says not."""
+    given, other = Inputs.draw(), Inputs.draw(seed=7)
+    trick = observed(kind, given)
+    mixed = Inputs(
+        map_tensors(given.rollout, lambda name, t: _first_row_of(getattr(other.rollout, name), t)),
+        map_tensors(given.new, lambda name, t: _first_row_of(getattr(other.new, name), t)),
+    )
+    pairs = zip(call(trick, given), call(trick, mixed), strict=True)
+    is_same = all(torch.equal(a[1:], b[1:]) for a, b in pairs)
+    assert is_same != kind.batch_statistic, f"{kind.name}.batch_statistic should be {not is_same}"
+
+
+def _first_row_of(source: Tensor, target: Tensor) -> Tensor:
+    return torch.cat([source[:1], target[1:]]) if target.ndim else target
+
+
+def check_purity(kind: Kind) -> None:
+    """Calling changes neither the inputs nor the trick: the second call gives the same."""
+    given = Inputs.draw()
+    kept = given.map(lambda _, tensor: tensor.clone())
+    trick = observed(kind, given)
+    first = [out.clone() for out in call(trick, given)]
+    for old, new in zip(first, call(trick, given), strict=True):
+        assert torch.equal(old, new), f"{kind.name} answers differently the second time"
+    for part in ("rollout", "new"):
+        for name, tensor in vars(getattr(kept, part)).items():
+            same = torch.equal(getattr(getattr(given, part), name), tensor)
+            assert same, f"{kind.name} changes {part}.{name} in place"
+
+
+# 4. Hyper-parameters.
+
+
+def check_no_dead_knob(kind: Kind) -> None:
+    """Every hyper-parameter changes the result for some input."""
+    several = [Inputs.draw(seed) for seed in range(3)]
+    several += [replace(several[0], iteration=k) for k in (0, 20, 60)]
+    for name, spec in _specs(kind):
+        base = [_outputs(kind, given) for given in several]
+        values = [{name: value} for value in _candidates(spec, kind().hypers()[name])]
+        changed = [[_outputs(kind, given, **value) for given in several] for value in values]
+        assert any(outs != base for outs in changed), f"{kind.name}.{name} changes nothing"
+
+
+def _outputs(kind: Kind, given: Inputs, **hypers: Value) -> list[Any]:
+    return [out.tolist() for out in call(observed(kind, given, **hypers), given)]
+
+
+def _specs(kind: Kind) -> Iterator[tuple[str, Hyper]]:
+    return ((spec.name, spec.metadata["hyper"]) for spec in kind.hyper_fields())
+
+
+def _candidates(spec: Hyper, default: Value) -> list[Value]:
+    """Return valid values other than the default; only those of its search range where it has one."""
+    if spec.choices is not None:
+        return [choice for choice in spec.choices if choice != default]
+    whole = isinstance(default, int)
+    near = spec.search or (float(default) + 1, float(default) - 0.5)
+    values: list[Value] = [int(value) if whole else float(value) for value in near]
+    return [value for value in values if value != default and spec.complaint(value) is None]
+
+
+def check_neutral(kind: Kind) -> None:
+    """At its neutral setting the trick equals the textbook, where it declares one."""
+    assert kind.neutral is not None
+    given = Inputs.draw()
+    rollout = given.rollout
+    if kind.slot == "policy_loss":  # at the SFT policy, where all ratios have one denominator
+        given = replace(given, rollout=replace(rollout, ref_log_prob=rollout.log_prob))
+    gradients = (rollout.value, rollout.score, given.new.pretraining_loss)
+    textbook: dict[str, Callable[[], tuple[Tensor, ...]]] = {
+        "sampling": lambda: (torch.tensor([1.0, 8.0, 128.0]),),
+        "score": lambda: (rollout.score,),
+        "reward": lambda: (rollout.reward,),
+        "advantage_estimator": lambda: call(MonteCarlo(), given),
+        "advantage": lambda: (rollout.advantage,),
+        "policy_loss": lambda: call(UnclippedSurrogate(), given),
+        "value_loss": lambda: call(ValueMse(), given),
+        "regulariser": lambda: (torch.zeros((), dtype=torch.float64),),
+        "gradient": lambda: gradients,
+        "schedule": lambda: (torch.tensor([1.0, 1.0]),),
+    }
+    out = call(observed(kind, given, **kind.neutral), given)
+    for found, expected in zip(out, textbook[kind.slot](), strict=True):
+        assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def check_search_range(kind: Kind) -> None:
+    """A search range holds the default and lies in the domain; so does the neutral setting."""
+    for name, spec in _specs(kind):
+        if spec.search is None:
+            continue
+        low, high = spec.search
+        assert low < high and low <= float(kind().hypers()[name]) <= high, f"{kind.name}.{name}"
+        assert spec.complaint(low) is None and spec.complaint(high) is None
+        assert low > 0 or not spec.log, f"{kind.name}.{name} is searched on a log scale from {low}"
+    kind(**(kind.neutral or {}))
+
+
+def check_domain(kind: Kind) -> None:
+    """A value outside the domain is refused in a sentence that names field and bound."""
+    for name, spec in _specs(kind):
+        for value, bound in _outside(spec):
+            message = rf"^{kind.name}\.{name} must be {re.escape(bound)}.*, got "
+            with pytest.raises(ValueError, match=message):
+                kind(**{name: value})
+        if isinstance(kind().hypers()[name], int) and spec.choices is None:
+            with pytest.raises(ValueError, match=f"^{kind.name}.{name} must be a whole number, got 2.5"):
+                kind(**{name: 2.5})
+
+
+def _outside(spec: Hyper) -> Iterator[tuple[Value, str]]:
+    if spec.choices is not None:
+        yield "nonsense", "one of " + ", ".join(map(str, spec.choices))
+        return
+    if spec.above > -inf:
+        yield spec.above, f"above {spec.above:g}"
+    if spec.at_least > -inf:
+        yield spec.at_least - 1, f"at least {spec.at_least:g}"
+    if spec.at_most < inf:
+        yield spec.at_most + 1, f"at most {spec.at_most:g}"
+    yield nan, ""
+    yield "nonsense", "a number"
+
+
+# 5. State.
+
+
+def check_resume(kind: Kind) -> None:
+    """Save, load into a fresh trick and go on: the same as never having stopped."""
+    first, second = Inputs.draw(0), Inputs.draw(1)
+    straight, saved, resumed = kind(), kind(), kind()
+    straight.observe(first.rollout)
+    saved.observe(first.rollout)
+    for name, part in resumed.states().items():
+        copied = saved.states()[name].state_dict()
+        assert all(isinstance(value, Tensor) for value in copied.values())
+        part.load_state_dict({key: value.clone() for key, value in copied.items()})
+    for trick in (straight, resumed):
+        trick.observe(second.rollout)
+    for old, new in zip(call(straight, second), call(resumed, second), strict=True):
+        assert torch.equal(old, new), f"{kind.name} forgets something in its state_dict"
+
+
+def check_fresh_state(kind: Kind) -> None:
+    """`replace` keeps the hyper-parameters and starts with fresh state."""
+    given, other = Inputs.draw(0), Inputs.draw(1)
+    fresh = replace(observed(kind, given))  # type: ignore[type-var]
+    fresh.observe(other.rollout)
+    for old, new in zip(call(observed(kind, other), other), call(fresh, other), strict=True):
+        assert torch.equal(old, new), f"{kind.name} shares state between runs"
+
+
+def check_vmap(kind: Kind) -> None:
+    """Under vmap, over stacked replicas and with state built inside, it equals the loop."""
+    replicas = [Inputs.draw(seed) for seed in range(3)]
+
+    def one(given: dict[str, dict[str, Tensor]]) -> tuple[Tensor, ...]:
+        inputs = Inputs(Rollout(**given["rollout"]), Evaluation(**given["new"]))
+        return call(observed(kind, inputs), inputs)
+
+    stacked = {
+        part: {
+            name: torch.stack([getattr(getattr(r, part), name) for r in replicas])
+            for name in vars(getattr(replicas[0], part))
+        }
+        for part in ("rollout", "new")
+    }
+    looped = [call(observed(kind, replica), replica) for replica in replicas]
+    for index, batched in enumerate(torch.func.vmap(one)(stacked)):
+        alone = torch.stack([out[index] for out in looped])
+        assert_close(batched, alone, rtol=1e-12, atol=1e-12)

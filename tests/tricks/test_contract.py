@@ -1,0 +1,201 @@
+"""The contract of `contract.py`, held against every trick of the registry, and against wrong ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.tricks import contract
+from workbench import tricks
+from workbench.maths import RunningMoments
+from workbench.trick import SLOTS, AdvantageTransform, ScoreTransform, ValueLoss, hyper, state
+from workbench.tricks import TRICKS, registry
+from workbench.types import Rollout
+
+KINDS = registry()
+
+
+def having(*slots: str) -> pytest.MarkDecorator:
+    """Parametrise over the tricks of these slots."""
+    return pytest.mark.parametrize("name", [n for n, kind in KINDS.items() if kind.slot in slots])
+
+
+every = pytest.mark.parametrize("name", KINDS)
+on_tensors = having(*contract.TENSORS)
+callable_alone = having(*contract.TENSORS, *contract.WITHOUT_TENSORS)
+
+
+def test_the_index_lists_every_file_and_nothing_else() -> None:
+    home = Path(tricks.__file__).parent
+    files = {f"{f.parent.name}.{f.stem}" for f in home.glob("*/*.py") if f.stem != "__init__"}
+    assert files == set(TRICKS)
+    assert len(TRICKS) == len(KINDS)
+
+
+def test_every_slot_has_a_folder_and_a_trick() -> None:
+    assert {path.partition(".")[0] for path in TRICKS} == set(SLOTS)
+
+
+@every
+def test_a_docstring_has_equation_variant_and_source(name: str) -> None:
+    contract.check_docstring(KINDS[name])
+
+
+@every
+def test_file_folder_and_class_carry_the_name(name: str) -> None:
+    contract.check_names(KINDS[name])
+
+
+@every
+def test_no_tensor_becomes_a_number(name: str) -> None:
+    contract.check_tensors_only(KINDS[name])
+
+
+@on_tensors
+def test_shape_and_dtype_are_kept(name: str) -> None:
+    contract.check_shapes(KINDS[name])
+
+
+@having(*contract.LOSSES)
+def test_a_loss_has_a_finite_gradient(name: str) -> None:
+    contract.check_gradient(KINDS[name])
+
+
+@having(*(slot for slot in contract.TENSORS if slot != "gradient"))
+def test_padding_changes_nothing(name: str) -> None:
+    contract.check_padding(KINDS[name])
+
+
+@having(*(slot for slot in contract.TENSORS if slot != "gradient"))
+def test_permuted_responses_give_permuted_results(name: str) -> None:
+    contract.check_permutation(KINDS[name])
+
+
+@having("score", *contract.PER_TOKEN)
+def test_responses_are_independent_unless_declared(name: str) -> None:
+    contract.check_row_independence(KINDS[name])
+
+
+@callable_alone
+def test_a_call_changes_neither_inputs_nor_trick(name: str) -> None:
+    contract.check_purity(KINDS[name])
+
+
+@callable_alone
+def test_every_hyper_parameter_changes_something(name: str) -> None:
+    contract.check_no_dead_knob(KINDS[name])
+
+
+@pytest.mark.parametrize("name", [n for n, kind in KINDS.items() if kind.neutral is not None])
+def test_the_neutral_setting_equals_the_textbook(name: str) -> None:
+    contract.check_neutral(KINDS[name])
+
+
+@every
+def test_a_search_range_holds_the_default_inside_the_domain(name: str) -> None:
+    contract.check_search_range(KINDS[name])
+
+
+@every
+def test_a_value_outside_the_domain_is_refused_by_name_and_bound(name: str) -> None:
+    contract.check_domain(KINDS[name])
+
+
+@callable_alone
+def test_resumed_equals_never_stopped(name: str) -> None:
+    contract.check_resume(KINDS[name])
+
+
+@callable_alone
+def test_replace_gives_fresh_state(name: str) -> None:
+    contract.check_fresh_state(KINDS[name])
+
+
+@on_tensors
+def test_vmap_over_replicas_equals_the_loop(name: str) -> None:
+    contract.check_vmap(KINDS[name])
+
+
+# The contract catches what it is for: each of these tricks breaks one promise.
+
+
+class Leaky(AdvantageTransform):
+    """Centres by a mean over padding too."""
+
+    batch_statistic = True
+
+    def __call__(self, advantage: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask, advantage - advantage.mean(), 0.0)
+
+
+class Centred(ScoreTransform):
+    """Centres over the batch without declaring it, in place."""
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        return score.sub_(score.mean())
+
+
+class Idle(ScoreTransform):
+    """Has a hyper-parameter that nothing reads."""
+
+    scale: float = hyper(default=0.5, at_least=0)
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        return 2 * score
+
+
+class Flipped(ValueLoss):
+    """Clips with the wrong sign, so that its neutral limit is no longer the squared error."""
+
+    clip_range: float = hyper(default=0.2, above=0, search=(0.5, 1.0), log=True)
+    neutral = {"clip_range": float("inf")}
+
+    def __call__(self, value: Tensor, minibatch: Rollout) -> Tensor:
+        step = (minibatch.value - value).clamp(-self.clip_range, self.clip_range)
+        return 0.5 * (minibatch.value + step - minibatch.returns) ** 2
+
+
+class Branching(ScoreTransform):
+    """Decides by a tensor's value, and moves its state in the call; no equation, no source."""
+
+    moments: RunningMoments = state(RunningMoments)
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        self.moments.update(score)
+        return score.float() / self.moments.std if score.max().item() > 0 else score
+
+
+class Permuting(ScoreTransform):
+    """Weights a score by its place in the batch."""
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        return score * torch.arange(len(score))
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong"),
+    [
+        (contract.check_docstring, Branching),
+        (contract.check_names, Leaky),
+        (contract.check_tensors_only, Branching),
+        (contract.check_shapes, Branching),
+        (contract.check_padding, Leaky),
+        (contract.check_permutation, Permuting),
+        (contract.check_row_independence, Centred),
+        (contract.check_purity, Centred),
+        (contract.check_purity, Branching),
+        (contract.check_no_dead_knob, Idle),
+        (contract.check_neutral, Flipped),
+        (contract.check_search_range, Flipped),
+    ],
+)
+def test_the_contract_catches_a_wrong_trick(check: object, wrong: type) -> None:
+    assert callable(check)
+    with pytest.raises(AssertionError):
+        check(wrong)
+
+
+def test_a_branch_on_a_tensor_does_not_pass_vmap() -> None:
+    with pytest.raises(RuntimeError, match="vmap"):
+        contract.check_vmap(Branching)
