@@ -72,8 +72,8 @@ _METRICS = (
         "policy/perplexity",
         "perplexity of responses",
         "1",
-        "exp(−mean over responses of mean_t log π_old(y_t)): geometric, as one rare token would carry an "
-        "arithmetic mean; response tokens only",
+        "exp(−mean over responses of mean_t log π_old(y_t)): geometric, as one rare token would carry "
+        "an arithmetic mean; response tokens only",
         "MOSS-RLHF metric.py at evaluation, commit 4865d826, on the response alone",
     ),
     Metric(

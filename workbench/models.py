@@ -1,6 +1,6 @@
 """Policy, critic, reference and reward model: Hugging Face models behind two small interfaces."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from workbench import gpt2
 from workbench.types import Evaluation, Rollout
 
 if TYPE_CHECKING:
@@ -34,37 +35,28 @@ class Policy(nn.Module):
         """Take architecture and weights from a Hugging Face folder."""
         self.model = load_causal(folder)
 
-    def forward(
-        self, tokens: Tensor, positions: Tensor, mask: Tensor, temperature: float, entropy: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Evaluate the token after each position.
+    def forward(self, batch: "Batch", temperature: float, entropy: bool) -> tuple[Tensor, Tensor]:
+        """Evaluate the response tokens of a batch.
 
         Args:
-            tokens: [B, L] rows padded on the right.
-            positions: [B, T] index of the state that predicts each token.
-            mask: [B, T] bool; only True positions are computed.
+            batch: B responses of at most T tokens.
             temperature: logits are divided by it.
             entropy: compute entropies too.
         Returns:
             log-probability [B, T] and entropy [B, T] in nats; 0 where not computed.
         """
-        hidden = self.hidden(tokens)
-        row, step = mask.nonzero(as_tuple=True)
-        at = positions[row, step]
-        logits = self.logits(hidden[row, at]).float() / temperature
+        logits = self.logits(self.states(batch)).float() / temperature
         log_normaliser = logits.logsumexp(-1)
-        chosen = logits.gather(-1, tokens[row, at + 1][:, None]).squeeze(-1)
-        blank = logits.new_zeros(mask.shape)
-        log_prob = blank.index_put((row, step), chosen - log_normaliser)
+        chosen = logits.gather(-1, batch.target[:, None]).squeeze(-1)
+        log_prob = batch.spread(chosen - log_normaliser)
         if not entropy:
-            return log_prob, blank
+            return log_prob, torch.zeros_like(log_prob)
         mean_logit = ((logits - log_normaliser[:, None]).exp() * logits).sum(-1)
-        return log_prob, blank.index_put((row, step), log_normaliser - mean_logit)
+        return log_prob, batch.spread(log_normaliser - mean_logit)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """Return the last hidden states [B, L, H]."""
-        states: Tensor = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-        return states
+    def states(self, batch: "Batch") -> Tensor:
+        """Return the hidden states [N, H] that predict the response tokens of a batch."""
+        return hidden_at(self.model, batch.tokens, batch.length, batch.row, batch.at)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
@@ -87,9 +79,7 @@ class Policy(nn.Module):
         Returns:
             scalar, in nats per token.
         """
-        row, at = mask[:, 1:].nonzero(as_tuple=True)
-        logits = self.logits(self.hidden(tokens)[row, at]).float()
-        return nn.functional.cross_entropy(logits, tokens[row, at + 1])
+        return language_loss(self.model, self.logits, tokens, mask)
 
 
 class Scorer(nn.Module):
@@ -115,12 +105,77 @@ class Scorer(nn.Module):
         with torch.no_grad():
             weight.copy_(head_std * torch.randn(weight.shape, generator=generator))
 
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Return the head's output [B, T] at the positions [B, T] of tokens [B, L]."""
-        hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-        picked = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
-        value: Tensor = self.model.score(picked)
+    def forward(self, batch: "Batch") -> Tensor:
+        """Return the head's output [B, T] at the states that predict response tokens; 0 elsewhere."""
+        return batch.spread(self.heads(batch.tokens, batch.length, batch.row, batch.at))
+
+    def heads(self, tokens: Tensor, length: Tensor, row: Tensor, at: Tensor) -> Tensor:
+        """Return the head's output [N] at chosen positions `at` of chosen rows of tokens [B, L]."""
+        value: Tensor = self.model.score(hidden_at(self.model, tokens, length, row, at))
         return value.squeeze(-1).float()
+
+    def last(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """Return the head's output [B] at the last token of each row."""
+        return self.heads(tokens, length, torch.arange(len(tokens), device=tokens.device), length - 1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Response tokens of B rows, listed: N of them in all.
+
+    Attributes:
+        tokens: [B, L] prompt, response, padding.
+        length: [B] tokens of prompt and response.
+        mask: [B, T] bool, True on response tokens.
+        row: [N] row of each response token.
+        step: [N] its index in the response.
+        at: [N] index in `tokens` of the state that predicts it.
+    """
+
+    tokens: Tensor
+    length: Tensor
+    mask: Tensor
+    row: Tensor
+    step: Tensor
+    at: Tensor
+
+    @classmethod
+    def of(cls, tokens: Tensor, prompt_length: Tensor, mask: Tensor) -> "Batch":
+        """List the response tokens of rows [B, L] whose prompts have the given lengths [B]."""
+        row, step = mask.nonzero(as_tuple=True)
+        at = prompt_length[row] + step - 1
+        return cls(tokens, prompt_length + mask.sum(1), mask, row, step, at)
+
+    @property
+    def target(self) -> Tensor:
+        """Return the response tokens [N]."""
+        return self.tokens[self.row, self.at + 1]
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Put one value per response token [N] in its place in [B, T]; 0 elsewhere."""
+        return values.new_zeros(self.mask.shape).index_put((self.row, self.step), values)
+
+
+def hidden_at(
+    model: "PreTrainedModel", tokens: Tensor, length: Tensor, row: Tensor, at: Tensor
+) -> Tensor:
+    """Compute the last hidden states [N, H] at positions `at` [N] of rows `row` [N] of tokens [B, L]."""
+    trunk = model.base_model
+    if gpt2.is_plain(trunk):
+        return gpt2.states_at(trunk, tokens, length, row, at)
+    states: Tensor = trunk(input_ids=tokens, use_cache=False).last_hidden_state
+    return states[row, at]
+
+
+def language_loss(
+    model: "PreTrainedModel", logits: Callable[[Tensor], Tensor], tokens: Tensor, mask: Tensor
+) -> Tensor:
+    """Return the mean cross-entropy of the masked tokens, given an output layer for hidden states."""
+    row, at = mask[:, 1:].nonzero(as_tuple=True)
+    column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    length = torch.where(mask, column, 0).amax(1)
+    states = hidden_at(model, tokens, length, row, at)
+    return nn.functional.cross_entropy(logits(states).float(), tokens[row, at + 1])
 
 
 @dataclass
@@ -157,36 +212,27 @@ class TokenStatistics:
 
 @torch.no_grad()
 def compare(
-    policy: tuple[Policy, Tensor],
-    reference: tuple[Policy, Tensor],
-    response: Tensor,
-    mask: Tensor,
-    temperature: float,
+    policy: tuple[Policy, Tensor], reference: tuple[Policy, Tensor], batch: Batch, temperature: float
 ) -> TokenStatistics:
     """Compare two policies on response tokens, a chunk of logits at a time.
 
     Args:
-        policy: the policy and its hidden states [B, T, H] before each response token.
+        policy: the policy and its hidden states [N, H] that predict the response tokens.
         reference: the same of the reference policy.
-        response: [B, T] sampled tokens.
-        mask: [B, T] bool.
+        batch: the N response tokens of B responses.
         temperature: logits of both are divided by it.
     Returns:
         statistics per token.
     """
-    row, step = mask.nonzero(as_tuple=True)
-    target = response[row, step][:, None]
+    target = batch.target[:, None]
     columns: list[list[Tensor]] = []
-    for part in _chunks(len(row), policy[0]):
-        at = (row[part], step[part])
-        log_p = _log_softmax(policy[0].logits(policy[1][at]), temperature)
-        log_q = _log_softmax(reference[0].logits(reference[1][at]), temperature)
+    for part in _chunks(len(target), policy[0]):
+        log_p = _log_softmax(policy[0].logits(policy[1][part]), temperature)
+        log_q = _log_softmax(reference[0].logits(reference[1][part]), temperature)
         p = log_p.exp()
         chosen = [log.gather(-1, target[part]).squeeze(-1) for log in (log_p, log_q)]
         columns.append([*chosen, -(p * log_p).sum(-1), (p * (log_p - log_q)).sum(-1)])
-    blank = torch.zeros(mask.shape, device=mask.device)
-    filled = [blank.index_put((row, step), torch.cat(column)) for column in zip(*columns, strict=True)]
-    return TokenStatistics(*filled)
+    return TokenStatistics(*(batch.spread(torch.cat(column)) for column in zip(*columns, strict=True)))
 
 
 @torch.no_grad()
@@ -230,9 +276,9 @@ def evaluate(
     Returns:
         log-probabilities, values and what else was needed.
     """
-    tokens, positions, mask = minibatch.tokens, minibatch.positions(), minibatch.mask
-    log_prob, entropy = models.policy(tokens, positions, mask, temperature, "entropy" in needs)
-    value = torch.where(mask, models.critic(tokens, positions), 0.0)
+    batch = Batch.of(minibatch.tokens, minibatch.prompt_length, minibatch.mask)
+    log_prob, entropy = models.policy(batch, temperature, "entropy" in needs)
+    value = models.critic(batch)
     loss = models.policy.language_loss(*pretraining) if pretraining else log_prob.new_zeros(())
     return Evaluation(log_prob=log_prob, value=value, entropy=entropy, pretraining_loss=loss)
 

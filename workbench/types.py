@@ -4,9 +4,8 @@ B responses, L tokens of prompt and response, T response tokens. Rows hold promp
 in this order, so a causal model needs neither an attention mask nor position ids.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor
 
 
@@ -53,21 +52,6 @@ class Rollout:
                 for name, value in picked.items()
             }
         )
-
-    def with_score(self, score: Tensor) -> "Rollout":
-        """Return the same rollout with another score [B]."""
-        return replace(self, score=score)
-
-    def positions(self) -> Tensor:
-        """Return [B, T] the index in `tokens` of the state that predicts each response token."""
-        offset = torch.arange(self.mask.shape[1], device=self.tokens.device)
-        last = self.tokens.shape[1] - 1
-        return (self.prompt_length[:, None] + offset - 1).clamp(max=last)
-
-    def response(self) -> Tensor:
-        """Return [B, T] the response tokens; arbitrary where the mask is False."""
-        last = self.tokens.shape[1] - 1
-        return self.tokens.gather(1, (self.positions() + 1).clamp(max=last))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from workbench.maths import at_last_token
-from workbench.models import Models, TokenStatistics, compare, evaluate, log_probabilities
+from workbench.models import Batch, Models, TokenStatistics, compare, evaluate, log_probabilities
 from workbench.monitors import Stopwatch, UpdateStatistics, update_statistics
 from workbench.recipe import Recipe
 from workbench.sampling import Samples, sample
@@ -178,26 +178,30 @@ def score(models: Models, samples: Samples, temperature: float) -> Experience:
     Returns:
         experience whose rollout has no rewards yet.
     """
-    mask, zero = samples.mask, torch.zeros_like(samples.mask, dtype=torch.float32)
-    last = (samples.prompt_length + mask.sum(1) - 1)[:, None]
-    raw = models.reward_model(samples.tokens, last).squeeze(1)
-    rollout = Rollout(
-        samples.tokens, samples.prompt_length, mask, zero, zero, zero, raw, samples.is_truncated,
-        zero, zero, zero,
-    )  # fmt: skip
-    positions = rollout.positions()
-    hidden = models.reference.hidden(samples.tokens)
-    ref_hidden = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[-1]))
-    statistics = compare(
-        (models.policy, samples.hidden),
-        (models.reference, ref_hidden),
-        rollout.response(),
-        mask,
+    mask = samples.mask
+    batch = Batch.of(samples.tokens, samples.prompt_length, mask)
+    raw = models.reward_model.last(samples.tokens, batch.length)
+    said = compare(
+        (models.policy, samples.hidden[batch.row, batch.step]),
+        (models.reference, models.reference.states(batch)),
+        batch,
         temperature,
     )
-    rollout.log_prob, rollout.ref_log_prob = statistics.log_prob, statistics.ref_log_prob
-    rollout.value = torch.where(mask, models.critic(samples.tokens, positions), 0.0)
+    unset = torch.zeros_like(said.log_prob)
+    rollout = Rollout(
+        tokens=samples.tokens,
+        prompt_length=samples.prompt_length,
+        mask=mask,
+        log_prob=said.log_prob,
+        ref_log_prob=said.ref_log_prob,
+        value=models.critic(batch),
+        score=raw,
+        is_truncated=samples.is_truncated,
+        reward=unset,
+        advantage=unset,
+        returns=unset,
+    )
     prompt = log_probabilities(
         models.policy, samples.prompt_hidden, samples.prompts(), samples.prompt_length
     )
-    return Experience(samples, statistics, prompt, raw, rollout)
+    return Experience(samples, said, prompt, raw, rollout)

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
-from workbench.models import Scorer
+from workbench.models import Scorer, language_loss
 from workbench.sampling import pad_right
 from workbench.settings import RewardModelSettings
 from workbench.stages.supervised import batches, fit, language_batch
@@ -72,8 +72,7 @@ def score_rows(scorer: Scorer, rows: Sequence[Tokens], pad: int) -> Tensor:
     """Score sequences by their last token: B rows to scores [B]."""
     device = next(scorer.parameters()).device
     tokens, length = pad_right(rows, pad)
-    scores: Tensor = scorer(tokens.to(device), (length - 1)[:, None].to(device))
-    return scores.squeeze(1)
+    return scorer.last(tokens.to(device), length.to(device))
 
 
 @dataclass(frozen=True)
@@ -111,9 +110,6 @@ def measure(
 
 
 def _language_term(scorer: Scorer, rows: Sequence[Tokens], starts: list[int], pad: int) -> Tensor:
-    trunk = scorer.model.base_model
+    embeddings = scorer.model.base_model.get_input_embeddings().weight
     tokens, mask = (part.to(scorer.model.device) for part in language_batch(rows, starts, pad))
-    hidden = trunk(input_ids=tokens, use_cache=False).last_hidden_state
-    row, at = mask[:, 1:].nonzero(as_tuple=True)
-    logits = hidden[row, at] @ trunk.get_input_embeddings().weight.T
-    return F.cross_entropy(logits.float(), tokens[row, at + 1])
+    return language_loss(scorer.model, lambda states: states @ embeddings.T, tokens, mask)
