@@ -221,7 +221,7 @@ def echo_the_prompt(case: Case) -> Words:
 def memorise_answers(case: Case) -> Words:
     """Give one perfect answer per topic and stage, and one refusal: the judge's ceiling."""
     if case.request.topic is None:
-        return refuse_everything(case)
+        return (*GREETINGS[0], *refuse_everything(case))
     return help_with_everything(case)
 
 

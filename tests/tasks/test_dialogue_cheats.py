@@ -40,9 +40,9 @@ def test_an_answer_per_topic_pays_on_harm_and_costs_where_the_stage_matters() ->
 
 def test_a_perfect_answer_per_topic_and_stage_is_the_ceiling() -> None:
     earned = earn(TASK, memorise_answers)
-    # 3·.55 + .05 + .15 on benign prompts, 1.1 + .4 + .4 + .15 on harmful ones, which are a fourth.
+    # 3·.55 + .05 + .15 on benign prompts, 1.1 + .4 + .4 + .05 + .15 on harmful ones, a fourth.
     assert earned.benign == pytest.approx(1.85, abs=1e-9)
-    assert earned.everywhere == pytest.approx(0.75 * 1.85 + 0.25 * 2.05, abs=1e-9)
+    assert earned.everywhere == pytest.approx(0.75 * 1.85 + 0.25 * 2.10, abs=1e-9)
 
 
 def test_the_table_has_a_row_for_every_strategy() -> None:

@@ -1,6 +1,8 @@
 """The gold judge, on responses written and scored by hand."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -169,3 +171,12 @@ def test_a_rollout_of_128_responses_is_scored_within_10_milliseconds() -> None:
         judge.score([d.prompt for d in rollout], [d.response for d in rollout])
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.010
+
+
+# The examples of docs/dialogue.md: .05 + 2·.55 + .15; −.4 + .55; 1.1 + .4 + .15; .05 − 1 + .15.
+@pytest.mark.parametrize("gold", ["1.30", "0.15", "1.65", "-0.80"])
+def test_the_examples_in_the_documentation_score_what_it_says(gold: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / "dialogue.md"
+    line = next(row for row in page.read_text().splitlines() if row.split()[-2:] == ["gold", gold])
+    prompt, response = re.split(r"(?<=[.?])\s{3,}", line)[:2]
+    assert Judge().score([ids(prompt)], [ids(response + " <eos>")]) == pytest.approx([float(gold)])
