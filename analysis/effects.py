@@ -1,0 +1,201 @@
+"""Effects: each arm against the baseline over shared seeds, and against its own start."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import intervals
+from analysis.intervals import FloatArray
+from analysis.runs import Study
+from workbench.glossary import GLOSSARY
+
+FINAL = tuple(name for name in GLOSSARY if name.startswith("final/") and name != "final/collapsed")
+"""Metrics that are compared: one value a run, at its end."""
+
+START_OF = {
+    "final/gold": "eval/gold",
+    "final/proxy": "eval/proxy",
+    "final/held_out_perplexity": "eval/held_out_perplexity",
+}
+"""Evaluation whose value at iteration 0, under the SFT policy, is the start of a final metric."""
+
+START = "SFT start"
+"""What an arm is compared with, in the column `against`, where it is not another arm."""
+
+UNITLESS = ("1", "share", "gold", "score")
+"""Units that add nothing behind a number, since the metric's name says them."""
+
+FOUND, NONE, TOO_FEW = "difference", "no difference found", "too few seeds"
+
+
+def arm_table(study: Study) -> pd.DataFrame:
+    """Tabulate each arm's final metrics.
+
+    Returns:
+        arm, metric, n, mean, low, high; low and high are the 95 % interval over seeds, NaN below
+        three seeds.
+    """
+    rows = []
+    for arm in study.arms:
+        for metric in FINAL:
+            found = intervals.interval(_finals(study, arm, metric).to_numpy(np.float64))
+            ends = {"mean": found.estimate, "low": found.low, "high": found.high}
+            rows.append({"arm": arm, "metric": metric, "n": found.n} | ends)
+    return pd.DataFrame(rows, columns=["arm", "metric", "n", "mean", "low", "high"])
+
+
+def effects(study: Study, baseline: str | None = None) -> pd.DataFrame:
+    """Compare every arm with the baseline over the seeds that both finished, and with its start.
+
+    Args:
+        baseline: an arm of the study; the study's own choice by default.
+    Returns:
+        One row a comparison: arm, against, metric, n, mean, mean_against, difference, low, high,
+        p (sign flips), p_holm (over all comparisons with the baseline; those with the start are a
+        second family), smallest_p, detectable (80 % power), improvement (P(arm's run beats the
+        baseline's)), improvement_low, improvement_high, verdict. A metric that neither side
+        recorded has no row.
+    Raises:
+        ValueError: if the baseline is not an arm of the study.
+    """
+    chosen = baseline or study.baseline
+    if baseline is not None and baseline not in study.arms:
+        raise ValueError(f"baseline {baseline!r} is not an arm; arms: {', '.join(study.arms)}")
+    rows = []
+    for arm in study.arms:
+        for metric in FINAL:
+            own = _finals(study, arm, metric)
+            if arm != chosen and chosen is not None:
+                rows.append(_compare(arm, chosen, metric, own, _finals(study, chosen, metric)))
+            if metric in START_OF:
+                rows.append(_compare(arm, START, metric, own, _starts(study, arm, metric)))
+    table = pd.DataFrame([row for row in rows if row["n"]], columns=_COLUMNS)
+    for is_start in (False, True):
+        family = (table["against"] == START) == is_start
+        table.loc[family, "p_holm"] = intervals.holm(table.loc[family, "p"].to_numpy(float))
+    return table
+
+
+_COLUMNS = [
+    *("arm", "against", "metric", "n", "mean", "mean_against", "difference", "low", "high"),
+    *("p", "p_holm", "smallest_p", "detectable"),
+    *("improvement", "improvement_low", "improvement_high", "verdict"),
+]
+
+
+def _finals(study: Study, arm: str, metric: str) -> "pd.Series[float]":
+    """Return a final metric by seed."""
+    return _by_seed(study, arm, lambda run: study.series(run, metric)[1][-1:])
+
+
+def _starts(study: Study, arm: str, metric: str) -> "pd.Series[float]":
+    """Return by seed what the metric was at iteration 0."""
+
+    def at_zero(run_id: str) -> FloatArray:
+        steps, values = study.series(run_id, START_OF[metric])
+        return values[: 1 if len(steps) and steps[0] == 0 else 0]
+
+    return _by_seed(study, arm, at_zero)
+
+
+def _by_seed(study: Study, arm: str, read: Callable[[str], FloatArray]) -> "pd.Series[float]":
+    runs = study.runs_of(arm)
+    found = [read(run_id) for run_id in runs["run_id"]]
+    values = [float(one[0]) if len(one) and np.isfinite(one[0]) else np.nan for one in found]
+    return pd.Series(values, index=runs["seed"].to_numpy(), dtype=float)
+
+
+def _compare(
+    arm: str, against: str, metric: str, own: "pd.Series[float]", other: "pd.Series[float]"
+) -> dict[str, Any]:
+    seeds = sorted(set(own.dropna().index) & set(other.dropna().index))
+    x, y = own.loc[seeds].to_numpy(np.float64), other.loc[seeds].to_numpy(np.float64)
+    found = intervals.paired_difference(x, y)
+    chance = intervals.probability_of_improvement(x, y)
+    flip = GLOSSARY[metric].better == "down"
+    ends = (chance.estimate, chance.low, chance.high)
+    better, low, high = (1 - ends[0], 1 - ends[2], 1 - ends[1]) if flip else ends
+    return {
+        "arm": arm,
+        "against": against,
+        "metric": metric,
+        "n": found.n,
+        "mean": float(x.mean()) if len(x) else np.nan,
+        "mean_against": float(y.mean()) if len(y) else np.nan,
+        "difference": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "p": intervals.sign_flip_p(x - y),
+        "p_holm": np.nan,
+        "smallest_p": intervals.smallest_p(found.n),
+        "detectable": intervals.detectable_difference(x - y),
+        "improvement": better,
+        "improvement_low": low,
+        "improvement_high": high,
+        "verdict": verdict(found),
+    }
+
+
+def verdict(found: intervals.Interval) -> str:
+    """Say what an interval shows: a difference, none, or nothing because seeds are too few."""
+    if found.n < intervals.MIN_SEEDS:
+        return TOO_FEW
+    return FOUND if found.excludes_zero else NONE
+
+
+def effect_sentences(table: pd.DataFrame, metrics: tuple[str, ...] = FINAL) -> list[str]:
+    """Say each comparison with the baseline of `effects` in one sentence, in the order of metrics."""
+    chosen = table[(table["against"] != START) & table["metric"].isin(metrics)]
+    order = chosen["metric"].map({name: place for place, name in enumerate(metrics)})
+    return [effect_sentence(row) for _, row in chosen.loc[order.sort_values().index].iterrows()]
+
+
+def effect_sentence(row: "pd.Series[Any]") -> str:
+    """Say one comparison: direction, size, interval, n, p; or that none was found, and what could be."""
+    metric = GLOSSARY[row["metric"]]
+    label, unit = metric.label, "" if metric.unit in UNITLESS else f" {metric.unit}"
+    seeds = f"n = {row['n']} paired seed{'s' if row['n'] != 1 else ''}"
+    size = f"{number(abs(row['difference']))}{unit}"
+    direction = "above" if row["difference"] > 0 else "below"
+    if row["verdict"] == TOO_FEW:
+        return (
+            f"{_capital(label)}: {row['arm']} is {size} {direction} {row['against']} ({seeds}: "
+            "too few for an interval, so this may be chance)."
+        )
+    ends = f"95 % interval {number(row['low'])} to {number(row['high'])}, {seeds}"
+    if row["verdict"] == NONE:
+        return (
+            f"{_capital(label)}: no difference found between {row['arm']} and {row['against']} "
+            f"({number(row['difference'])}{unit}, {ends}); one of {number(row['detectable'])}{unit} "
+            "would have been found in four studies out of five."
+        )
+    return (
+        f"{_capital(label)}: {row['arm']} is {size} {direction} {row['against']} ({ends}; "
+        f"{_p_words(row)})."
+    )
+
+
+def _p_words(row: "pd.Series[Any]") -> str:
+    words = f"sign-flip p = {row['p']:.3g}, after Holm {row['p_holm']:.3g}"
+    if row["smallest_p"] > 0.05:
+        return f"{words}; {row['n']} seeds cannot give less than {row['smallest_p']:.3g}"
+    if row["p_holm"] > 0.05:
+        return f"{words}: weak evidence, given how many comparisons were made"
+    return words
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def number(value: float) -> str:
+    """Write a number with three significant digits and a true minus sign; "–" for NaN."""
+    if not np.isfinite(value):
+        return "–" if np.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - int(np.floor(np.log10(abs(value)))))
+    text = f"{value:.{min(digits, 6)}f}" if abs(value) < 1e6 else f"{value:.2e}"
+    return text.replace("-", "−")
