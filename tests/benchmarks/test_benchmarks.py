@@ -1,0 +1,126 @@
+"""The benchmark compares like with like, and counts what it says it counts."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.benchmarks.common import Common, Size, make_common
+from tests.benchmarks.floor import Shape, forward_flops, iteration_flops, matrix_rate
+from tests.benchmarks.measurement import Block, Measurement, measure
+from tests.benchmarks.ours import make_ppo
+from tests.benchmarks.report import BEGIN, END, as_json, write_page
+from tests.benchmarks.trl_peer import Trl, ppo_trainer
+from workbench.models import Batch
+from workbench.sampling import pad_right
+
+TINY = Size(width=8, layers=1, heads=2, prompts=8, minibatches=2, cap=6, sft_steps=1)
+HAND = Shape(width=2, layers=1, inner=8, vocabulary=3)
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Common:
+    return make_common(TINY, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def measured(common: Common, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    folder = tmp_path_factory.mktemp("trl")
+    return measure(common, folder, blocks=1, iterations=2, deadline=math.inf)
+
+
+def test_forward_flops_equal_the_count_by_hand() -> None:
+    # Weights of a block: 4·2² + 2·2·8 = 48. Two tokens: 2·2·48 = 192.
+    # Attention: token 1 sees 1, token 2 sees 2, so 3 pairs, times 2 products of 2·2 operations: 24.
+    # Head: 2 positions × 3 classes × 2 wide × 2 = 24.
+    assert forward_flops(HAND, tokens=2, outputs=2, classes=3) == 192 + 24 + 24
+
+
+def test_iteration_flops_equal_the_count_by_hand() -> None:
+    # One prompt token, two response tokens: the last one is read by the reward model only.
+    # Trunk on 2 tokens 216, on 3 tokens 2·3·48 + 4·2·6 = 336; heads: 24 policy, 8 critic, 4 reward.
+    assert iteration_flops(HAND, [(1, 2)]) == {
+        "sampling": 240,
+        "reference": 240,
+        "critic": 224,
+        "reward model": 340,
+        "policy update": 720,
+        "critic update": 672,
+    }
+
+
+def test_iteration_flops_grow_with_responses_and_only_the_update_with_epochs() -> None:
+    once = iteration_flops(HAND, [(1, 2), (1, 2)])
+    twice = iteration_flops(HAND, [(1, 2), (1, 2)], epochs=2)
+    assert once == {name: 2 * count for name, count in iteration_flops(HAND, [(1, 2)]).items()}
+    changed = {name for name in once if once[name] != twice[name]}
+    assert changed == {"policy update", "critic update"}
+
+
+def test_matrix_rate_is_a_plausible_number_of_operations_per_second() -> None:
+    assert 1e8 < matrix_rate(8, seconds=0.01) < 1e14
+
+
+def test_both_sides_say_the_same_of_the_same_tokens(common: Common, tmp_path: Path) -> None:
+    ours, trl = make_ppo(common).models, Trl(common, tmp_path).trainer
+    pad = int(common.task.tokenizer.pad_token_id)
+    tokens, length = pad_right(common.prompts, pad)
+    mask = torch.arange(1, tokens.shape[1]) < length[:, None]
+    batch = Batch.of(tokens, torch.ones_like(length), mask)  # all but the first token are evaluated
+    with torch.no_grad():
+        for policy, theirs in ((ours.policy, trl.model.policy), (ours.reference, trl.ref_model)):
+            log_prob, _ = policy(batch, 1.0, False)
+            logits = ppo_trainer.forward(theirs, tokens, pad).logits[:, :-1]
+            expected = ppo_trainer.selective_log_softmax(logits, tokens[:, 1:])
+            torch.testing.assert_close(log_prob[mask], expected[mask], rtol=1e-5, atol=1e-6)
+        full_value, _, _ = ppo_trainer.get_reward(trl.value_model, tokens, pad, 0)
+        expected = full_value[:, :-1].squeeze(-1)
+        torch.testing.assert_close(ours.critic(batch)[mask], expected[mask], rtol=1e-5, atol=1e-6)
+        _, score, _ = ppo_trainer.get_reward(trl.reward_model, tokens, pad, 0)
+        raw = ours.reward_model.last(tokens, length)
+        torch.testing.assert_close(raw, score, rtol=1e-5, atol=1e-6)
+
+
+def test_no_iteration_moves_a_weight(common: Common, tmp_path: Path) -> None:
+    ppo, trl = make_ppo(common), Trl(common, tmp_path)
+    ppo.iteration(0, common.prompts)
+    trl.block(1)
+    start = make_ppo(common).models.policy.model.state_dict()
+    for policy in (ppo.models.policy.model, trl.trainer.model.policy):
+        for name, weight in policy.state_dict().items():
+            torch.testing.assert_close(weight, start[name], rtol=0, atol=1e-10)
+
+
+def test_a_tiny_comparison_gives_finite_positive_numbers(measured: Measurement) -> None:
+    (block,) = measured.blocks
+    assert len(block.ours) == len(block.trl) == 2
+    ratios = (block.trl_ratio, block.trl_ratio_without_collection, block.floor_ratio)
+    for number in (*block.ours, *block.trl, block.rate, block.floor_seconds, *ratios):
+        assert math.isfinite(number) and number > 0
+    assert 1 <= measured.response_tokens["ours"] <= TINY.cap
+    assert 1 <= measured.response_tokens["trl"] <= TINY.cap
+    assert as_json(measured)["trl_ratio"]["median"] == block.trl_ratio
+
+
+def test_ratios_follow_from_seconds_operations_and_rate(measured: Measurement) -> None:
+    # Ours 0.5 s, TRL 2 s of which 1 s garbage collection, floor 100 / 400 = 0.25 s.
+    block = Block([0.4, 0.6], [1.0, 3.0], 1.0, {"sampling": 60.0, "reference": 40.0}, 400.0)
+    assert (block.trl_ratio, block.trl_ratio_without_collection, block.floor_ratio) == (4.0, 2.0, 2.0)
+    assert Measurement(measured.common, [block]).last_line() == "trl_ratio=4.00 floor_ratio=2.00"
+
+
+def test_write_page_keeps_what_was_written_by_hand(measured: Measurement, tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"before\n{BEGIN}\nyesterday\n{END}\nafter\n")
+    write_page(measured, "the command", page)
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n`the command`") and text.endswith(f"{END}\nafter\n")
+    assert "yesterday" not in text and "| sampling |" in text
+
+
+def test_write_page_refuses_a_page_without_its_place(measured: Measurement, tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("nothing\n")
+    with pytest.raises(ValueError, match="must have the lines"):
+        write_page(measured, "the command", page)
