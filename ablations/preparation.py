@@ -1,0 +1,38 @@
+"""Prepare what all arms share, and describe the policy from which they start."""
+
+import shutil
+import time
+from pathlib import Path
+
+from ablations.folder import Plan, StudyFolder
+from workbench.stages.prepare import Prepared, prepare
+from workbench.tasks import make_task
+from workbench.training import Run, make_accelerator, start_facts
+
+
+def prepare_models(folder: StudyFolder, plan: Plan) -> Prepared:
+    """Run the three stages with progress bars, or take from the cache what was made before.
+
+    Returns:
+        folders of the models and the facts about them, the start on held-out prompts among them.
+    """
+    study, start = plan.study, time.monotonic()
+    _remove_partial(folder.home / "prepared")
+    task, accelerator = make_task(study.task), make_accelerator(plan.device)
+    prepared = prepare(task, study.prepare, folder.home, accelerator, study.ppo.max_response_tokens)
+    seconds = time.monotonic() - start
+    cell = next(iter(plan.cells.values()))
+    run = Run(task, cell.recipe, study.ppo, prepared, cell.seed, folder.cell(cell), accelerator)
+    folder.write_prepared(prepared, start_facts(run), seconds)
+    written = folder.read_prepared()
+    if written is None:
+        raise FileNotFoundError(f"prepared models vanished from {folder.home / 'prepared'}")
+    return written
+
+
+def _remove_partial(cache: Path) -> None:
+    """Remove what a killed process left half-made."""
+    for partial in cache.glob(".partial-*"):
+        owner = Path("/proc") / partial.name.rpartition("-")[2]
+        if Path("/proc/self").exists() and not owner.exists() and partial.is_dir():
+            shutil.rmtree(partial)

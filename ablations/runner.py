@@ -1,0 +1,136 @@
+"""Run a study: prepare once, enqueue what is missing, keep workers busy, lose nothing."""
+
+import json
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablations.folder import ChangedStudyError, Plan, StudyFolder, make_plan
+from ablations.preparation import prepare_models
+from ablations.study import Study
+from ablations.supervisor import Supervisor
+from ablations.trials import DONE, Status, Trials
+from workbench.tracking import EXPERIMENT_TAG_LIMIT
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is run; nothing here changes its numbers, except that a device may round otherwise.
+
+    Attributes:
+        workers: processes at a time.
+        tracking_uri: MLflow store; None is the home folder's own.
+        device: "auto", "cpu" or "cuda".
+        command: what to type to go on.
+    """
+
+    workers: int
+    tracking_uri: str | None = None
+    device: str = "auto"
+    command: str = ""
+
+
+def default_workers(study: Study) -> int:
+    """Return as many workers as there are cores, but no more than two, and than cells."""
+    return max(1, min(2, os.cpu_count() or 1, len(study.seeds) * len(study.arms)))
+
+
+def ablate(study: Study, home: Path, options: Options) -> list[Status]:
+    """Run every cell of a study that is not done, and say how all of them stand.
+
+    Args:
+        study: what to run.
+        home: folder of stores, models and studies.
+        options: how to run it.
+    Returns:
+        status of every cell, in the order of the design.
+    Raises:
+        LockedError: if the study is running already.
+        ChangedStudyError: if it was begun with other settings.
+        StoppedError: if the disk is full or the MLflow store stays away.
+        KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
+    """
+    folder = StudyFolder(home, study.name)
+    threads = max(1, (os.cpu_count() or 1) // options.workers)
+    plan = make_plan(
+        study, tracking_uri=options.tracking_uri, device=options.device,
+        threads=threads, command=options.command,
+    )  # fmt: skip
+    with folder.lock(), sigterm_as_ctrl_c():
+        plan = folder.agree(plan)
+        store = folder.store(plan)
+        experiment = store.create_experiment(study.name)
+        store.create_experiment(f"{study.name}/summary")
+        _refuse_strangers(store.runs(experiment), plan)
+        store.tag_experiment(study.name, {"workbench.study": study_tag(plan)})
+        trials = Trials(folder, plan)
+        trials.sweep()
+        trials.enqueue("missing", "failed")
+        if any(status.state not in DONE for status in trials.status()):
+            prepare_study(folder, plan)
+            Supervisor(trials, options.workers).run()
+        return trials.status()
+
+
+def prepare_study(folder: StudyFolder, plan: Plan) -> None:
+    """Prepare the models that all arms share, unless that was done, and describe them in MLflow."""
+    prepared = folder.read_prepared()
+    if prepared is None:
+        prepared = prepare_models(folder, plan)
+    store = folder.store(plan)
+    store.tag_experiment(folder.name, {"workbench.prepared": prepared_tag(prepared.facts)})
+
+
+def study_tag(plan: Plan) -> dict[str, Any]:
+    """Describe the study for the experiment's tag `workbench.study`."""
+    study = plan.study
+    return {
+        "name": study.name,
+        "question": study.question,
+        "task": study.task.name,
+        "arms": list(study.arms),
+        "baseline": study.baseline,
+        "seeds": study.seeds,
+        "iterations": study.ppo.iterations,
+        "rollout_size": study.ppo.rollout_size,
+        "command": plan.command,
+    }
+
+
+def prepared_tag(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the prepared models for the tag `workbench.prepared`, thinning curves until it fits."""
+    tag: dict[str, Any] = json.loads(json.dumps(facts))
+    tag["reward_model"].setdefault("gold_correlation", None)
+    while len(json.dumps(tag)) >= EXPERIMENT_TAG_LIMIT:
+        curves = [stage for stage in tag.values() if isinstance(stage, dict) and stage.get("curve")]
+        if not curves:
+            raise ValueError("the facts about the prepared models do not fit into an MLflow tag")
+        longest = max(curves, key=lambda stage: len(stage["curve"]))
+        longest["curve"] = longest["curve"][1::2]
+    return tag
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C inside the block."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _refuse_strangers(runs: Iterable[Any], plan: Plan) -> None:
+    """Refuse an MLflow experiment with runs of another study of the same name."""
+    for run in runs:
+        tags, arm = run.data.tags, run.data.params.get("arm", "")
+        same = tags.get("recipe_hash") == plan.recipes.get(arm)
+        if "workbench.cell" in tags and not (same and tags.get("settings_hash") == plan.settings_hash):
+            raise ChangedStudyError(
+                f"experiment {plan.study.name} in MLflow already holds {tags['workbench.cell']} with"
+                " other settings; give the study another name, or delete the experiment"
+            )
