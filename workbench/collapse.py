@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from workbench.monitors import CAP
+
 Record = tuple[int, dict[str, float]]
 
 EVALUATIONS_IN_A_ROW = 2
@@ -39,12 +41,17 @@ def find_collapse(history: Sequence[Record], gold_error: float | None) -> Collap
     Returns:
         the earliest collapse, or None.
     """
-    diverged = _first(history, lambda m: not math.isfinite(m["policy/kl_to_sft"]), "policy/kl_to_sft", 1)
+    diverged = _first(history, has_diverged, "policy/kl_to_sft", 1)
     if diverged is not None:
         return Collapse(diverged, "the policy's numbers are no longer finite")
     if gold_error is not None:
         return _by_gold(history, STANDARD_ERRORS * gold_error)
     return _by_monitors(history)
+
+
+def has_diverged(metrics: dict[str, float]) -> bool:
+    """Say whether the policy's numbers are no longer finite; infinities are logged as ±CAP."""
+    return not abs(metrics["policy/kl_to_sft"]) < CAP
 
 
 def _by_gold(history: Sequence[Record], margin: float) -> Collapse | None:

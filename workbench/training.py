@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpoint
-from workbench.collapse import Collapse, find_collapse
+from workbench.collapse import Collapse, find_collapse, has_diverged
 from workbench.models import Models, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
 from workbench.progress import track
@@ -121,7 +121,7 @@ class Run:
         for k in track(span, total=len(span), title=f"{self.recipe.name}/s{self.seed}"):
             self.history.append((k, self._iterate(k)))
             progress.iteration = k + 1
-            diverged = not math.isfinite(self.history[-1][1]["policy/kl_to_sft"])
+            diverged = has_diverged(self.history[-1][1])
             stop = is_interrupted()
             if stop or diverged or (k + 1) % settings.checkpoint_every == 0:
                 save_checkpoint(self.folder, self.ppo, progress)
