@@ -1,0 +1,106 @@
+"""Masked statistics and running moments against other people's vectors and against torch."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from workbench.maths import RunningMoments, at_last_token, masked_mean, masked_variance
+
+numbers = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30)
+
+
+def exactly(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_masked_mean_gives_verls_vector() -> None:
+    # verl: values 1, 2, 3, 4 under mask 1, 0, 0, 1: (1 + 4)/2
+    mask = torch.tensor([True, False, False, True])
+    assert float(masked_mean(exactly(1, 2, 3, 4), mask)) == 2.5
+
+
+def test_masked_mean_ignores_nan_outside_the_mask_and_keeps_it_inside() -> None:
+    values, mask = exactly(1, float("nan")), torch.tensor([True, False])
+    assert float(masked_mean(values, mask)) == 1.0
+    assert masked_mean(values, torch.tensor([True, True])).isnan()
+
+
+def test_masked_variance_gives_trls_vector() -> None:
+    # TRL: 2 and 3 under the mask: mean 2.5, squares ¼ + ¼, over 1 or over 2
+    values, mask = exactly(1, 2, 3, 4), torch.tensor([False, True, True, False])
+    assert float(masked_variance(values, mask, unbiased=True)) == 0.5
+    assert float(masked_variance(values, mask, unbiased=False)) == 0.25
+
+
+def test_an_empty_mask_gives_zero() -> None:
+    values, mask = exactly(1, 2), torch.tensor([False, False])
+    assert float(masked_mean(values, mask)) == 0.0
+    assert float(masked_variance(values, mask, unbiased=True)) == 0.0
+
+
+@given(numbers, st.integers(0, 5))
+def test_masked_statistics_equal_torch_on_what_is_kept(values: list[float], padding: int) -> None:
+    padded = exactly(*values, *[1e6] * padding)
+    mask = torch.arange(len(padded)) < len(values)
+    assert_close(masked_mean(padded, mask), exactly(*values).mean(), rtol=1e-9, atol=1e-9)
+    biased = exactly(*values).var(unbiased=False)
+    assert_close(masked_variance(padded, mask, unbiased=False), biased, rtol=1e-9, atol=1e-9)
+
+
+def test_the_score_stands_on_the_last_response_token() -> None:
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    assert at_last_token(torch.tensor([2.0, -1.0]), mask).tolist() == [[0, 0, 2], [-1, 0, 0]]
+
+
+def test_running_moments_give_trlxs_vector() -> None:
+    moments = RunningMoments()
+    for part in (
+        torch.arange(100),
+        torch.ones(100),
+        exactly(*range(10)).exp(),
+        exactly(-10, -1, 0, 1, 10),
+    ):
+        moments.update(part)
+    # trlX test_running_moments: 215 numbers; e⁰ + … + e⁹ = (e¹⁰ − 1)/(e − 1) = 12818.30805
+    # mean (4950 + 100 + 12818.30805 + 0)/215 = 83.1084095; the deviation as numpy has it
+    assert float(moments.count) == 215
+    assert float(moments.mean) == pytest.approx(83.1084095, rel=1e-8)
+    assert float(moments.std) == pytest.approx(591.1360752, rel=1e-8)
+
+
+@given(st.lists(numbers, min_size=1, max_size=5))
+def test_running_moments_equal_those_of_everything_at_once(parts: list[list[float]]) -> None:
+    moments = RunningMoments()
+    for part in parts:
+        moments.update(exactly(*part))
+    everything = exactly(*(number for part in parts for number in part))
+    assert_close(moments.mean, everything.mean(), rtol=1e-9, atol=1e-9)
+    expected = everything.std() if len(everything) > 1 else exactly(1.0)[0]
+    assert_close(moments.std, expected, rtol=1e-9, atol=1e-6)
+
+
+def test_the_deviation_is_one_until_two_numbers_have_been_seen() -> None:
+    moments = RunningMoments()
+    assert float(moments.std) == 1.0
+    moments.update(exactly(7.0))
+    assert float(moments.std) == 1.0
+    moments.update(exactly(9.0))  # 7, 9: unbiased variance 2
+    assert float(moments.std) == pytest.approx(2**0.5)
+
+
+def test_running_moments_stay_exact_far_from_zero() -> None:
+    moments = RunningMoments()
+    for part in (exactly(1e8 + 1, 1e8 + 2), exactly(1e8 + 3)):
+        moments.update(part)
+    # 1, 2, 3 shifted by 10⁸: variance 1; a sum of squares in float32 would give 0 or worse
+    assert float(moments.std) == pytest.approx(1.0, rel=1e-9)
+
+
+def test_an_update_with_nothing_under_the_mask_changes_nothing() -> None:
+    moments = RunningMoments()
+    moments.update(exactly(1.0, 3.0))
+    before = moments.state_dict()
+    moments.update(exactly(5.0), torch.tensor([False]))
+    assert moments.state_dict() == before
