@@ -1,0 +1,155 @@
+"""The preferences task's tokenizers: its own BPE, and given ones with and without a chat template."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerBase
+
+from tests.tasks.preference_data import (
+    THINGS,
+    conversation_rows,
+    decoded,
+    hh_rows,
+    make,
+    prompt_rows,
+    write_jsonl,
+)
+from workbench.tasks.preferences import Flaw
+from workbench.tasks.preferences.tokenizer import load_given_tokenizer, train_tokenizer
+
+CORPUS = [text for row in prompt_rows() for text in row.values()]
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def given_tokenizer(folder: Path, *, adds_bos: bool = False, **own: Any) -> Path:
+    """Save a byte tokenizer with the special tokens <s>, </s> and what `own` says."""
+    tokenizer = train_tokenizer(CORPUS, 258)
+    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    for name, value in own.items():
+        setattr(tokenizer, name, value)
+    if adds_bos:
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+        )
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "pairs.jsonl", hh_rows())
+
+
+@pytest.mark.parametrize("size", [258, 280, 330])
+def test_the_own_tokenizer_is_the_same_whatever_the_order_of_its_texts(size: int) -> None:
+    tokenizers = [train_tokenizer(texts, size) for texts in (CORPUS, CORPUS[::-1], sorted(CORPUS))]
+    states = {tokenizer.backend_tokenizer.to_str() for tokenizer in tokenizers}
+    assert len(states) == 1
+    assert len(tokenizers[0]) == size
+
+
+@given(st.text())
+def test_the_own_tokenizer_gives_back_any_text(text: str) -> None:
+    tokenizer = OWN
+    ids = tokenizer(text, split_special_tokens=True).input_ids
+    assert tokenizer.decode(ids) == text.encode(errors="replace").decode()
+
+
+OWN: PreTrainedTokenizerBase = train_tokenizer(CORPUS, 330)
+
+
+def test_the_own_tokenizer_learns_from_training_text_only(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{t * 3}:", "chosen": " yes", "rejected": " no"} for t in THINGS]
+    task = make(write_jsonl(tmp_path / "a.jsonl", rows), vocabulary_size=400)
+    vocabulary = set(task.tokenizer.get_vocab())
+
+    def held(prompts: list[tuple[int, ...]]) -> list[bool]:
+        whole = (task.tokenizer.decode(prompt).rstrip(":") for prompt in prompts)
+        return [text in vocabulary for text in whole]
+
+    # With room for every merge, each training word is one token, and no held-out word is.
+    assert all(held(task.train_prompts()))
+    assert not any(held(task.eval_prompts()))
+
+
+def test_a_given_tokenizer_writes_the_pairs(tmp_path: Path, data: Path) -> None:
+    folder = given_tokenizer(tmp_path / "tokenizer")
+    task = make(data, tokenizer=str(folder))
+    assert all(chosen.endswith("</s>") for _, chosen, _ in decoded(task))
+    assert task.tokenizer.pad_token == "<pad>"
+    assert not any(task.tokenizer.bos_token_id in prompt for prompt in task.train_prompts())
+
+
+def test_a_given_tokenizer_is_known_by_its_content_not_its_place(tmp_path: Path, data: Path) -> None:
+    one, same = (str(given_tokenizer(tmp_path / name)) for name in ("one", "same"))
+    other = str(given_tokenizer(tmp_path / "other", pad_token="</s>"))
+    prints = [make(data, tokenizer=place).fingerprint() for place in (one, same, other)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_tokenizer_that_opens_texts_with_bos_opens_every_prompt_with_it(
+    tmp_path: Path, data: Path
+) -> None:
+    folder = str(given_tokenizer(tmp_path / "tokenizer", adds_bos=True))
+    whole, cut = (make(data, tokenizer=folder, max_prompt_tokens=cap) for cap in (400, 20))
+    bos = whole.tokenizer.bos_token_id
+    for long, short in zip(whole.train_prompts(), cut.train_prompts(), strict=True):
+        assert long.count(bos) == 1 and long[0] == bos
+        assert short == (bos, *long[-19:])
+
+
+def test_conversations_are_written_by_the_chat_template(tmp_path: Path) -> None:
+    folder = given_tokenizer(tmp_path / "tokenizer", adds_bos=True, chat_template=TEMPLATE)
+    rows = [{n: turns[-2:] for n, turns in row.items()} for row in conversation_rows()]
+    task = make(write_jsonl(tmp_path / "a.jsonl", rows), tokenizer=str(folder))
+    assert decoded(task) == {
+        (
+            f"<s><|user|>How do I make {thing}?</s>\n<|assistant|>",
+            f"Mix the {thing} well.</s>",
+            "No idea.</s>",
+        )
+        for thing in THINGS
+    }
+
+
+def test_an_end_token_that_an_assistant_writes_itself_drops_the_pair(tmp_path: Path) -> None:
+    folder = given_tokenizer(tmp_path / "tokenizer", chat_template=TEMPLATE)
+    rows = conversation_rows()
+    rows[0]["chosen"][-1]["content"] = "Done.</s> Not yet."
+    task = make(write_jsonl(tmp_path / "a.jsonl", rows), tokenizer=str(folder))
+    assert task.dropped == {Flaw.END_INSIDE: 1}
+
+
+@pytest.mark.parametrize(
+    ("own", "padding"),
+    [
+        ({"pad_token": None, "unk_token": "<s>"}, "<s>"),
+        ({"pad_token": None}, "<pad>"),
+        ({"pad_token": None, "unk_token": "</s>"}, "<pad>"),
+    ],
+)
+def test_a_tokenizer_without_padding_pads_with_a_token_it_has(
+    tmp_path: Path, own: dict[str, Any], padding: str
+) -> None:
+    folder = given_tokenizer(tmp_path / "tokenizer", **own)
+    tokenizer = load_given_tokenizer(str(folder))
+    assert tokenizer.pad_token == padding
+
+
+def test_a_tokenizer_with_an_end_token_only_pads_with_it(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.BPE({"<|endoftext|>": 0, "t": 1, "e": 2, "x": 3}, []))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel()
+    bare = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|endoftext|>")
+    bare.save_pretrained(tmp_path)
+    tokenizer = load_given_tokenizer(str(tmp_path))
+    assert (tokenizer.pad_token, len(tokenizer)) == ("<|endoftext|>", 4)

@@ -1,0 +1,91 @@
+"""How a dialogue becomes text: by role markers, or by the chat template of a tokenizer."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from workbench.names import unknown
+from workbench.tasks.preferences.settings import RoleMarkers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Message = dict[str, str]
+"""One turn: its `role` (system, user or assistant) and its `content`."""
+
+
+class Format(Protocol):
+    """Writes a dialogue as a prompt that the model continues with its response."""
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        """Return the text of the turns and the opening of the assistant's next turn."""
+
+    def response(self, messages: Sequence[Message], prompt: str, answer: str) -> str:
+        """Return what follows `prompt`, the text of `messages`, when the assistant says `answer`."""
+
+
+class MarkedFormat:
+    """Opens every turn by the marker of its role; a system message stands as it is."""
+
+    def __init__(self, roles: RoleMarkers) -> None:
+        self.markers = {"system": "", "user": roles.human, "assistant": roles.assistant}
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        """Return the marked turns and the assistant's marker.
+
+        Raises:
+            ValueError: if a role has no marker.
+        """
+        return "".join(map(self._turn, messages)) + self.markers["assistant"]
+
+    def response(self, messages: Sequence[Message], prompt: str, answer: str) -> str:
+        """Return the answer, set off by a space."""
+        return _spaced(self.markers["assistant"], answer)
+
+    def _turn(self, message: Message) -> str:
+        role = message["role"]
+        if role not in self.markers:
+            raise ValueError(unknown("role", role, self.markers))
+        return self.markers[role] + _spaced(self.markers[role], message["content"])
+
+
+class ChatFormat:
+    """Writes dialogues by a tokenizer's chat template."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        self.tokenizer = tokenizer
+
+    def prompt(self, messages: Sequence[Message]) -> str:
+        """Return the rendered turns with the template's generation prompt.
+
+        Raises:
+            ValueError: if the template refuses the dialogue.
+        """
+        return self._render(messages, add_generation_prompt=True)
+
+    def response(self, messages: Sequence[Message], prompt: str, answer: str) -> str:
+        """Return what the template renders behind the prompt, up to its end-of-sequence token.
+
+        Raises:
+            ValueError: if the template refuses the dialogue, or rewrites the prompt.
+        """
+        turns = [*messages, {"role": "assistant", "content": answer}]
+        text = self._render(turns, add_generation_prompt=False)
+        if not text.startswith(prompt):
+            raise ValueError("the tokenizer's chat template rewrites a prompt once it is answered")
+        head, end, _ = text[len(prompt) :].rpartition(str(self.tokenizer.eos_token))
+        return head if end else text[len(prompt) :]
+
+    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except TemplateError as error:
+            raise ValueError(f"the tokenizer's chat template refuses a dialogue: {error}") from None
+        return text
+
+
+def _spaced(marker: str, content: str) -> str:
+    return content if not marker or marker[-1].isspace() else f" {content}"
