@@ -33,9 +33,9 @@ class ModelSettings(Settings):
 class TrainingSettings(Settings):
     """Supervised training on sequences of tokens."""
 
-    steps: int = Field(600, ge=0, description="optimiser steps; 0 skips the stage")
+    steps: int = Field(400, ge=0, description="optimiser steps; 0 skips the stage")
     batch_size: int = Field(64, gt=0, description="sequences per step")
-    learning_rate: float = Field(2e-3, gt=0, description="peak; warmed up over 5 %, cosine to a tenth")
+    learning_rate: float = Field(4e-3, gt=0, description="peak; warmed up over 5 %, cosine to a tenth")
 
 
 class RewardModelSettings(Settings):
@@ -44,7 +44,7 @@ class RewardModelSettings(Settings):
     path: str | None = Field(None, description="trained sequence-classification folder; skips training")
     epochs: int = Field(2, gt=0, description="passes over the preference pairs")
     batch_size: int = Field(64, gt=0, description="pairs per step")
-    learning_rate: float = Field(5e-4, gt=0, description="peak; warmed up over 5 %, cosine to a tenth")
+    learning_rate: float = Field(1e-3, gt=0, description="peak; warmed up over 5 %, cosine to a tenth")
     lm_weight: float = Field(0.0, ge=0, description="β_rm, weight of the LM loss on chosen responses")
 
 
@@ -54,14 +54,14 @@ class PrepareSettings(Settings):
     seed: int = Field(0, description="seed of initial weights, batches and preference samples")
     policy: ModelSettings = ModelSettings()
     pretrain: TrainingSettings = TrainingSettings(steps=400)
-    sft: TrainingSettings = TrainingSettings(steps=600)
+    sft: TrainingSettings = TrainingSettings(steps=1200)
     reward_model: RewardModelSettings = RewardModelSettings()
 
 
 class PpoSettings(Settings):
     """What PPO does besides its tricks; the same for every arm of a study."""
 
-    iterations: int = Field(100, gt=0, description="PPO iterations")
+    iterations: int = Field(150, gt=0, description="PPO iterations")
     rollout_size: int = Field(128, gt=1, description="responses per iteration")
     minibatch_size: int = Field(32, gt=0, description="responses per optimiser step")
     epochs: int = Field(1, gt=0, description="passes over each buffer")

@@ -67,7 +67,7 @@ class DialogueSettings(_Frozen):
         default=256, description="Distinct prompts that nothing trains on."
     )
     held_out_prompts: PositiveInt = Field(default=256, description="Distinct prompts of held-out pairs.")
-    preference_pairs: PositiveInt = Field(default=6_000, description="Pairs for the reward model.")
+    preference_pairs: PositiveInt = Field(default=12_000, description="Pairs for the reward model.")
     held_out_pairs: PositiveInt = Field(default=1_000, description="Pairs that measure it.")
     harmful_share: float = Field(default=0.25, ge=0, le=1, description="Share of harmful prompts.")
     quality_alpha: float = Field(
@@ -75,7 +75,7 @@ class DialogueSettings(_Frozen):
     )
     quality_beta: float = Field(default=1.0, gt=0, description="See quality_alpha; more is worse.")
     label_temperature: float = Field(
-        default=0.85, ge=0, description="T in P(a preferred to b) = σ((gold a − gold b)/T); 0: no noise."
+        default=0.5, ge=0, description="T in P(a preferred to b) = σ((gold a − gold b)/T); 0: no noise."
     )
     dialogue_share: float = Field(
         default=0.5, ge=0, le=1, description="Share of pre-training texts that are dialogues."
