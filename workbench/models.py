@@ -323,9 +323,16 @@ def load_scorer(folder: Path | str) -> "PreTrainedModel":
     """Load a sequence-classification model with one output, in evaluation mode.
 
     Raises:
-        ValueError: if the architecture has no linear `score` head.
+        ValueError: if the architecture has no linear `score` head, or one with several outputs.
     """
-    model = _load(AutoModelForSequenceClassification, folder, num_labels=1)
+    try:
+        model = _load(AutoModelForSequenceClassification, folder, num_labels=1)
+    except RuntimeError as error:
+        if "mismatched_sizes" not in str(error):
+            raise
+        raise ValueError(
+            f"the model in {folder} does not give one score per token; it needs num_labels 1"
+        ) from error
     if not isinstance(getattr(model, "score", None), nn.Linear):
         raise ValueError(f"the model in {folder} has no linear `score` head to score tokens with")
     return model
@@ -358,6 +365,9 @@ def _load(kind: Any, folder: Path | str, **options: Any) -> "PreTrainedModel":
         return kind.from_pretrained(
             folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, **options
         ).eval()
+    except OSError as error:
+        first = str(error).splitlines()[0]
+        raise FileNotFoundError(f"cannot load a model from {folder}: {first}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
 

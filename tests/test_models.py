@@ -1,0 +1,251 @@
+"""The models' answers against plain forward passes of the library they come from."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    Gemma2Config,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    GraniteConfig,
+    Qwen2Config,
+)
+
+from tests.builders import EOS, PAD, VOCABULARY, as_policy, make_rollout, tiny_gpt2, tiny_llama
+from workbench import models as library
+from workbench.models import (
+    Batch,
+    Models,
+    Policy,
+    Scorer,
+    compare,
+    evaluate,
+    load_causal,
+    load_scorer,
+    log_probabilities,
+    require_folder,
+)
+from workbench.stages.prepare import Prepared
+from workbench.types import Rollout
+
+ROLLOUT = make_rollout(dtype=torch.float32)
+BATCH = Batch.of(ROLLOUT.tokens, ROLLOUT.prompt_length, ROLLOUT.mask)
+close = partial(assert_close, rtol=1e-5, atol=1e-5)
+
+
+def spread(rollout: Rollout, of_row: Any) -> Tensor:
+    """Apply `of_row(tokens without padding, prompt length)` to each row; [B, T], 0 outside the mask."""
+    found = torch.zeros(rollout.mask.shape)
+    for row, (prompt, length) in enumerate(
+        zip(rollout.prompt_length.tolist(), rollout.mask.sum(1).tolist(), strict=True)
+    ):
+        found[row, :length] = of_row(rollout.tokens[row, : prompt + length], prompt)
+    return found
+
+
+def log_softmax(model: Any, tokens: Tensor, prompt: int, temperature: float = 1.0) -> Tensor:
+    """Return [T, V] log π before each response token of one row, by the model's own forward."""
+    with torch.no_grad():
+        logits: Tensor = model(tokens[None]).logits[0, prompt - 1 : -1]
+    return (logits / temperature).log_softmax(-1)
+
+
+@pytest.mark.parametrize("model", [tiny_gpt2(), tiny_llama()], ids=["gpt2", "llama"])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probabilities_and_entropies_equal_a_plain_forward(model: Any, temperature: float) -> None:
+    def log_prob(tokens: Tensor, prompt: int) -> Tensor:
+        log_p = log_softmax(model, tokens, prompt, temperature)
+        return log_p.gather(1, tokens[prompt:, None]).squeeze(1)
+
+    def entropy(tokens: Tensor, prompt: int) -> Tensor:
+        log_p = log_softmax(model, tokens, prompt, temperature)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    found = as_policy(model)(BATCH, temperature, True)
+    close(found[0].detach(), spread(ROLLOUT, log_prob))
+    close(found[1].detach(), spread(ROLLOUT, entropy))
+
+
+def test_entropies_are_zero_where_no_trick_needs_them() -> None:
+    assert not as_policy(tiny_gpt2())(BATCH, 1.0, False)[1].any()
+
+
+def test_gradients_equal_those_of_a_plain_forward() -> None:
+    model = tiny_gpt2()
+    as_policy(model)(BATCH, 1.0, True)[0].sum().backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    for row, tokens in enumerate(ROLLOUT.tokens):
+        prompt, length = int(ROLLOUT.prompt_length[row]), int(ROLLOUT.mask[row].sum())
+        logits = model(tokens[None, : prompt + length]).logits[0, prompt - 1 : -1]
+        chosen = logits.log_softmax(-1)[range(length), tokens[prompt : prompt + length]]
+        torch.autograd.backward(chosen.sum())
+    for name, parameter in model.named_parameters():
+        assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "pad_token_id": PAD,
+    "bos_token_id": EOS, "eos_token_id": EOS,
+}  # fmt: skip
+ODD_HEADS = [
+    Gemma2Config(**SIZES, final_logit_softcapping=0.01),
+    CohereConfig(**SIZES, logit_scale=3.0),
+    GraniteConfig(**SIZES, logits_scaling=4.0),
+    Qwen2Config(**SIZES),
+]
+
+
+@pytest.mark.parametrize("config", ODD_HEADS, ids=lambda config: config.model_type)
+def test_logits_equal_the_models_own_whatever_its_head_does(config: Any) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    tokens = ROLLOUT.tokens[:2]
+    with torch.no_grad():
+        hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        close(as_policy(model).logits(hidden), model(tokens).logits)
+
+
+def test_language_loss_is_the_mean_cross_entropy_of_the_masked_tokens() -> None:
+    model, mask = tiny_gpt2(), torch.zeros(ROLLOUT.tokens.shape, dtype=torch.bool)
+    mask[0, 3:6] = True
+    mask[1, 1] = True
+    with torch.no_grad():
+        log_p = model(ROLLOUT.tokens).logits.log_softmax(-1)
+    picked = [(0, 3), (0, 4), (0, 5), (1, 1)]
+    nats = [-log_p[row, at - 1, ROLLOUT.tokens[row, at]] for row, at in picked]
+    found = as_policy(model).language_loss(ROLLOUT.tokens, mask)
+    close(found.detach(), torch.stack(nats).mean())
+
+
+def test_a_scorer_reads_its_head_before_each_response_token_and_at_the_last(
+    prepared: Prepared,
+) -> None:
+    scorer = Scorer()
+    scorer.load_weights(prepared.reward_model)
+    trunk, head = scorer.model.base_model, scorer.model.score
+
+    def outputs(tokens: Tensor) -> Tensor:
+        with torch.no_grad():
+            return head(trunk(tokens[None]).last_hidden_state)[0, :, 0]  # type: ignore[no-any-return]
+
+    values = spread(ROLLOUT, lambda tokens, prompt: outputs(tokens)[prompt - 1 : -1])
+    last = [outputs(row[:n])[-1] for row, n in zip(ROLLOUT.tokens, BATCH.length, strict=True)]
+    with torch.no_grad():
+        close(scorer(BATCH), values)
+        close(scorer.last(ROLLOUT.tokens, BATCH.length), torch.stack(last))
+
+
+def test_compare_tells_log_probabilities_entropy_and_exact_kl_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, other = tiny_gpt2(1), tiny_gpt2(2)
+    pair = [(policy, policy.states(BATCH)) for policy in map(as_policy, (one, other))]
+    whole = compare(pair[0], pair[1], BATCH, 0.8)
+    monkeypatch.setattr(library, "CHUNK_ELEMENTS", 3 * VOCABULARY)  # 13 tokens in chunks of 3
+    chunked = compare(pair[0], pair[1], BATCH, 0.8)
+
+    def kl(tokens: Tensor, prompt: int) -> Tensor:
+        log_p, log_q = (log_softmax(model, tokens, prompt, 0.8) for model in (one, other))
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    close(whole.kl, spread(ROLLOUT, kl))
+    for name, tensor in vars(whole).items():
+        assert_close(getattr(chunked, name), tensor, rtol=1e-6, atol=1e-6)
+    log_prob, entropy = as_policy(one)(BATCH, 0.8, True)
+    ref_log_prob, _ = as_policy(other)(BATCH, 0.8, True)
+    found = (whole.log_prob, whole.entropy, whole.ref_log_prob)
+    close(found, tuple(t.detach() for t in (log_prob, entropy, ref_log_prob)))
+
+
+def test_prompt_log_probabilities_leave_out_the_first_token_and_padding() -> None:
+    policy = as_policy(tiny_gpt2())
+    tokens, length = torch.tensor([[2, 3, 4], [5, 6, PAD]]), torch.tensor([3, 2])
+    with torch.no_grad():
+        output = policy.model(tokens, output_hidden_states=True)
+        log_p = output.logits.log_softmax(-1)
+        found = log_probabilities(policy, output.hidden_states[-1], tokens, length)
+    expected = [[0.0, float(log_p[0, 0, 3]), float(log_p[0, 1, 4])], [0.0, float(log_p[1, 0, 6]), 0.0]]
+    close(found, torch.tensor(expected))
+
+
+def test_an_evaluation_of_the_rollouts_own_models_repeats_it(prepared: Prepared) -> None:
+    policy, critic = Policy(), Scorer()
+    policy.load_weights(prepared.sft)
+    critic.load_weights(prepared.reward_model)
+    models = Models(policy, critic, policy, critic)
+    new = evaluate(models, ROLLOUT, 1.0, frozenset(), None)
+    assert_close(new.log_prob, policy(BATCH, 1.0, False)[0], rtol=0, atol=0)
+    assert_close(new.value, critic(BATCH), rtol=0, atol=0)
+    assert not new.entropy.any() and float(new.pretraining_loss) == 0
+
+
+def test_padding_tokens_change_nothing() -> None:
+    tokens = ROLLOUT.tokens.clone()
+    for row, n in enumerate(BATCH.length.tolist()):
+        tokens[row, n:] = PAD
+    dirty = Batch.of(tokens, ROLLOUT.prompt_length, ROLLOUT.mask)
+    for model in (tiny_gpt2(), tiny_llama()):
+        policy = as_policy(model)
+        assert_close(policy(dirty, 1.0, True), policy(BATCH, 1.0, True), rtol=0, atol=0)
+
+
+def test_a_loaded_model_has_no_dropout_and_no_half_precision(tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=8, n_layer=1, n_head=1, resid_pdrop=0.5)
+    GPT2LMHeadModel(config).half().save_pretrained(tmp_path)
+    model = load_causal(tmp_path)
+    assert not model.training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_missing_folder_is_one_sentence_and_a_hub_name_passes() -> None:
+    for path in ("./nowhere", "/nowhere/at/all", Path("nowhere")):
+        with pytest.raises(FileNotFoundError, match=r"^there is no model folder at .*nowhere"):
+            require_folder(path)
+    require_folder("someone/some-model")
+    require_folder("gpt2")
+
+
+def test_an_architecture_without_a_score_head_is_refused(tmp_path: Path) -> None:
+    config = DistilBertConfig(
+        vocab_size=VOCABULARY, dim=8, n_layers=1, n_heads=1, hidden_dim=8, num_labels=1
+    )
+    DistilBertForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has no linear `score` head to score tokens with"):
+        load_scorer(tmp_path)
+
+
+def test_a_head_with_two_outputs_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=8, n_layer=1, n_head=1, num_labels=2)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"^the model in .* does not give one score per token[^\n]*$"):
+        load_scorer(tmp_path)
+
+
+def test_a_folder_without_weights_and_an_unknown_hub_name_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(tiny_gpt2().config.to_json_string())
+    for place in (str(tmp_path), "nobody/no-such-model"):
+        with pytest.raises(FileNotFoundError, match=rf"^cannot load a model from {place}: [^\n]*$"):
+            load_causal(place)
+
+
+def test_a_fresh_head_follows_its_seed_and_deviation(prepared: Prepared) -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        scorer = Scorer()
+        scorer.load_trunk(prepared.sft, head_std=0.5, seed=seed)
+        weights.append(scorer.model.score.weight.detach())
+    random = torch.Generator().manual_seed(1)
+    assert_close(weights[0], 0.5 * torch.randn(weights[0].shape, generator=random), rtol=0, atol=0)
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
