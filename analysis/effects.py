@@ -40,7 +40,7 @@ def arm_table(study: Study) -> pd.DataFrame:
     rows = []
     for arm in study.arms:
         for metric in FINAL:
-            found = intervals.interval(_finals(study, arm, metric).to_numpy(np.float64))
+            found = intervals.interval(np.array(list(_finals(study, arm, metric).values())))
             ends = {"mean": found.estimate, "low": found.low, "high": found.high}
             rows.append({"arm": arm, "metric": metric, "n": found.n} | ends)
     return pd.DataFrame(rows, columns=["arm", "metric", "n", "mean", "low", "high"])
@@ -85,12 +85,12 @@ _COLUMNS = [
 ]
 
 
-def _finals(study: Study, arm: str, metric: str) -> "pd.Series[float]":
+def _finals(study: Study, arm: str, metric: str) -> dict[int, float]:
     """Return a final metric by seed."""
     return _by_seed(study, arm, lambda run: study.series(run, metric)[1][-1:])
 
 
-def _starts(study: Study, arm: str, metric: str) -> "pd.Series[float]":
+def _starts(study: Study, arm: str, metric: str) -> dict[int, float]:
     """Return by seed what the metric was at iteration 0."""
 
     def at_zero(run_id: str) -> FloatArray:
@@ -100,18 +100,18 @@ def _starts(study: Study, arm: str, metric: str) -> "pd.Series[float]":
     return _by_seed(study, arm, at_zero)
 
 
-def _by_seed(study: Study, arm: str, read: Callable[[str], FloatArray]) -> "pd.Series[float]":
+def _by_seed(study: Study, arm: str, read: Callable[[str], FloatArray]) -> dict[int, float]:
     runs = study.runs_of(arm)
-    found = [read(run_id) for run_id in runs["run_id"]]
-    values = [float(one[0]) if len(one) and np.isfinite(one[0]) else np.nan for one in found]
-    return pd.Series(values, index=runs["seed"].to_numpy(), dtype=float)
+    pairs = zip(runs["seed"].tolist(), runs["run_id"].tolist(), strict=True)
+    found = {int(seed): read(run_id) for seed, run_id in pairs}
+    return {seed: float(x[0]) for seed, x in found.items() if len(x) and np.isfinite(x[0])}
 
 
 def _compare(
-    arm: str, against: str, metric: str, own: "pd.Series[float]", other: "pd.Series[float]"
+    arm: str, against: str, metric: str, own: dict[int, float], other: dict[int, float]
 ) -> dict[str, Any]:
-    seeds = sorted(set(own.dropna().index) & set(other.dropna().index))
-    x, y = own.loc[seeds].to_numpy(np.float64), other.loc[seeds].to_numpy(np.float64)
+    seeds = sorted(own.keys() & other.keys())
+    x, y = np.array([own[seed] for seed in seeds]), np.array([other[seed] for seed in seeds])
     found = intervals.paired_difference(x, y)
     chance = intervals.probability_of_improvement(x, y)
     flip = GLOSSARY[metric].better == "down"
@@ -158,23 +158,21 @@ def effect_sentence(row: "pd.Series[Any]") -> str:
     label, unit = metric.label, "" if metric.unit in UNITLESS else f" {metric.unit}"
     seeds = f"n = {row['n']} paired seed{'s' if row['n'] != 1 else ''}"
     size = f"{number(abs(row['difference']))}{unit}"
+    against = f"its {START}" if row["against"] == START else row["against"]
     direction = "above" if row["difference"] > 0 else "below"
     if row["verdict"] == TOO_FEW:
         return (
-            f"{_capital(label)}: {row['arm']} is {size} {direction} {row['against']} ({seeds}: "
+            f"{_capital(label)}: {row['arm']} is {size} {direction} {against} ({seeds}: "
             "too few for an interval, so this may be chance)."
         )
     ends = f"95 % interval {number(row['low'])} to {number(row['high'])}, {seeds}"
     if row["verdict"] == NONE:
         return (
-            f"{_capital(label)}: no difference found between {row['arm']} and {row['against']} "
+            f"{_capital(label)}: no difference found between {row['arm']} and {against} "
             f"({number(row['difference'])}{unit}, {ends}); one of {number(row['detectable'])}{unit} "
             "would have been found in four studies out of five."
         )
-    return (
-        f"{_capital(label)}: {row['arm']} is {size} {direction} {row['against']} ({ends}; "
-        f"{_p_words(row)})."
-    )
+    return f"{_capital(label)}: {row['arm']} is {size} {direction} {against} ({ends}; {_p_words(row)})."
 
 
 def _p_words(row: "pd.Series[Any]") -> str:

@@ -24,7 +24,7 @@ _RUN_COLUMNS = (
 _OUTCOMES = ("running", "ok", "collapsed", "failed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
     """One study as it stands in MLflow.
 

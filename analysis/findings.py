@@ -1,0 +1,251 @@
+"""What a study found, in sentences whose every number stands in a table beside the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis import effects, stability
+from analysis.curves import curve_table
+from analysis.effects import number
+from analysis.intervals import MIN_SEEDS, smallest_p
+from analysis.panels import MAX_ARMS
+from analysis.runs import Study
+from workbench.glossary import GLOSSARY, PAPER_FOUR
+
+HEADLINE = ("final/gold", "final/win_rate", "final/proxy", "final/kl_to_sft")
+"""Metrics whose comparison is said in the summary; the rest stand in the table of effects."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables of a report; each becomes a CSV file of its name."""
+
+    runs: pd.DataFrame
+    arms: pd.DataFrame
+    effects: pd.DataFrame
+    warnings: pd.DataFrame
+    warning_ranking: pd.DataFrame
+    survival: pd.DataFrame
+    curves: pd.DataFrame
+    recipes: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and the CSV file from which it can be recomputed."""
+
+    text: str
+    source: str
+
+
+def tables_of(study: Study) -> Tables:
+    """Compute every table of a study."""
+    found = stability.warnings(study)
+    return Tables(
+        runs=stability.stability_table(study),
+        arms=effects.arm_table(study),
+        effects=effects.effects(study),
+        warnings=found,
+        warning_ranking=stability.warning_ranking(found),
+        survival=stability.survival(study),
+        curves=curve_table(study),
+        recipes=study.runs[["arm", "seed", "recipe_hash", *study.params]]
+        if "recipe_hash" in study.runs
+        else study.runs[["arm", "seed", *study.params]],
+    )
+
+
+def findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
+    """Say what was found, under the four questions of a stability report."""
+    said = {
+        "Which arms collapsed, and when": collapse_findings(study, tables.runs),
+        "Which monitor said so first": warning_findings(tables.warning_ranking),
+        "Against where it started": _effect_findings(tables.effects, is_start=True),
+        f"Against {study.baseline}": _effect_findings(tables.effects, is_start=False),
+    }
+    return {question: answers for question, answers in said.items() if answers}
+
+
+def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
+    """Say for each arm how many of its finished runs collapsed, when, and how sure the rate is."""
+    answers = []
+    for arm in study.arms:
+        own = runs[runs["arm"] == arm] if len(runs) else runs
+        finished = own[own["outcome"].isin(["ok", "collapsed"])] if len(own) else own
+        if not len(finished):
+            answers.append(Finding(f"{arm}: no run has finished yet.", "runs.csv"))
+            continue
+        at = finished.loc[finished["outcome"] == "collapsed", "collapse_iteration"]
+        answers.append(Finding(_collapse_sentence(arm, len(at), len(finished), at), "runs.csv"))
+    return answers
+
+
+def _collapse_sentence(arm: str, k: int, n: int, at: "pd.Series[float]") -> str:
+    rate = stats.binomtest(k, n).proportion_ci(method="exact")
+    sure = f"95 % interval of the rate {rate.low:.0%} to {rate.high:.0%}, n = {n}"
+    sure = sure.replace("%", " %").replace("  ", " ")
+    if k == 0:
+        return f"{arm} held: none of {n} runs collapsed ({sure})."
+    known = at.dropna()
+    when = f", at iteration {known.min():.0f}" if len(known) else ""
+    if len(known) > 1:
+        when = f", at iterations {known.min():.0f} to {known.max():.0f}, median {known.median():g}"
+    return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}{when} ({sure})."
+
+
+def warning_findings(ranking: pd.DataFrame) -> list[Finding]:
+    """Say which monitors warned before gold fell, by how long, and how often in vain."""
+    rules = ranking["rule"].unique().tolist()
+    rule = stability.HELD_RANGE if stability.HELD_RANGE in rules else stability.OWN_BAND
+    own = ranking[(ranking["rule"] == rule) & (ranking["falls"] > 0)]
+    if not len(own):
+        return []
+    spoke = own[own["announced"] > 0]
+    silent = [GLOSSARY[name].label for name in own.loc[own["announced"] == 0, "monitor"]]
+    source = "warning_ranking.csv"
+    answers = [Finding(_warning_sentence(row), source) for _, row in spoke.iterrows()]
+    if silent:
+        text = f"No warning before any of {own['falls'].max()} falls: {', '.join(silent)}."
+        answers.append(Finding(text, source))
+    return [*answers, Finding(f"The rule: {stability.RULES[rule]}.", "warnings.csv")]
+
+
+def _warning_sentence(row: "pd.Series[float]") -> str:
+    label = GLOSSARY[str(row["monitor"])].label
+    lead = f"{row['lead_median']:g} iterations before the fall"
+    if row["announced"] > 1:
+        lead = f"{lead} (median; {row['lead_min']:g} to {row['lead_max']:g})"
+    vain = f"; it also warned in {row['false_alarms']} of {row['held']} runs that held"
+    return (
+        f"{label[0].upper()}{label[1:]} warned before {row['announced']} of {row['falls']} falls, "
+        f"{lead}{vain if row['held'] else ''}."
+    )
+
+
+def _effect_findings(table: pd.DataFrame, *, is_start: bool) -> list[Finding]:
+    own = table[(table["against"] == effects.START) == is_start]
+    order = {name: place for place, name in enumerate((*HEADLINE, "final/held_out_perplexity"))}
+    if is_start:
+        order.pop("final/win_rate")
+    own = own[own["metric"].isin(list(order))]
+    place = own["metric"].map(order)
+    rows = own.loc[place.sort_values(kind="stable").index]
+    return [Finding(effects.effect_sentence(row), "effects.csv") for _, row in rows.iterrows()]
+
+
+def limits(study: Study, tables: Tables) -> list[str]:
+    """Say what a report of this study could not do, and why."""
+    return [
+        *study.notes,
+        *_unfinished(study, tables.runs),
+        *_few_seeds(study),
+        *_missing(study),
+        *_disagreements(tables.runs),
+        *_not_finite(study),
+    ]
+
+
+def _unfinished(study: Study, runs: pd.DataFrame) -> list[str]:
+    said = []
+    cells = {f"{arm}/s{seed}" for arm in study.spec["arms"] for seed in study.spec["seeds"]}
+    there = {f"{run.arm}/s{run.seed}" for run in study.runs.itertuples()}
+    if absent := sorted(cells - there):
+        said.append(f"{len(absent)} of {len(cells)} runs have not started: {_some(absent)}.")
+    if not len(runs):
+        return said
+    running = runs[runs["outcome"] == "running"]
+    if len(running):
+        names = [f"{run.arm}/s{run.seed}" for run in running.itertuples()]
+        said.append(
+            f"{len(running)} runs have not finished ({_some(names)}); their curves are drawn as "
+            "far as they go, and comparisons of the end leave them out."
+        )
+    for _, run in runs[runs["outcome"] == "failed"].iterrows():
+        why = f": {run['error']}" if isinstance(run["error"], str) and run["error"] else ""
+        said.append(f"{run['arm']}/s{run['seed']} failed{why}. Comparisons leave it out.")
+    return said
+
+
+def _few_seeds(study: Study) -> list[str]:
+    finished = study.runs[study.runs["outcome"].isin(["ok", "collapsed"])]
+    said = []
+    if len(study.arms) < 2:
+        said.append("The study has one arm, so that there is nothing to compare it with.")
+    n = int(finished.groupby("arm").size().reindex(study.arms, fill_value=0).min() or 0)
+    if n < MIN_SEEDS:
+        said.append(
+            f"At least one arm has {n} finished seed{'s' if n != 1 else ''}; fewer than "
+            f"{MIN_SEEDS} give no interval, and no difference can be told from chance."
+        )
+    elif smallest_p(n) > 0.05:
+        said.append(
+            f"{n} paired seeds cannot give a two-sided sign-flip p below {smallest_p(n):.3g}; "
+            "six could give one below 0.05. Effects rest on their intervals, whose true coverage "
+            f"is about {_COVERAGE[n]} at {n} seeds."
+        )
+    return said
+
+
+_COVERAGE = {3: "75 %", 4: "87 %", 5: "92 %"}
+
+
+def _missing(study: Study) -> list[str]:
+    said = []
+    names = study.metric_names
+    if not {"reward/gold", "eval/gold"} & names:
+        said.append(
+            "No gold score was recorded: collapse is known from the runs' own tags alone, and "
+            "whether a rising reward-model score is real cannot be said."
+        )
+    absent = [name for name in (*PAPER_FOUR, "eval/held_out_perplexity") if name not in names]
+    if absent:
+        labels = ", ".join(GLOSSARY[name].label for name in absent)
+        said.append(f"Not recorded: {labels}.")
+    if not study.prepared:
+        said.append("The study's models (reward model, SFT start) were not described in MLflow.")
+    held = len(stability.held_ids(study))
+    if held < stability.MIN_HELD:
+        said.append(
+            f"{held} run{'s' if held != 1 else ''} held to the end; fewer than "
+            f"{stability.MIN_HELD} give no range of healthy values, so that warnings are judged "
+            "against each run's own start."
+        )
+    if len(study.arms) > MAX_ARMS:
+        said.append(f"Figures show {MAX_ARMS} of {len(study.arms)} arms; the tables have all.")
+    return said
+
+
+def _disagreements(runs: pd.DataFrame) -> list[str]:
+    if not len(runs):
+        return []
+    held = runs[(runs["outcome"] == "ok") & runs["gold_falls"].notna()]
+    names = [f"{run.arm}/s{run.seed}" for run in held.itertuples()]
+    if not names:
+        return []
+    return [
+        f"Gold fell below its start for three iterations in {_some(names)}, which nevertheless "
+        "ended as not collapsed; for the warnings they count as falls."
+    ]
+
+
+def _not_finite(study: Study) -> list[str]:
+    values = study.metrics["value"].to_numpy(float)
+    bad = study.metrics.loc[~np.isfinite(values), "metric"].value_counts()
+    bad = bad[bad > 0]
+    if not len(bad):
+        return []
+    names = ", ".join(f"{name} ({count})" for name, count in bad.items())
+    return [f"Values that were not finite are left out of curves and means: {names}."]
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def short(mean: float, low: float, high: float) -> str:
+    """Write a mean with its interval for a table."""
+    return number(mean) + ("" if np.isnan(low) else f" [{number(low)}, {number(high)}]")
