@@ -1,14 +1,16 @@
 """How a running study is shown: bars with the time left, or plain lines where there is no terminal."""
 
 import time
+from collections import Counter
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from ablations.estimate import Estimate
 from ablations.study import Study
 from ablations.trials import DONE, Status
 
@@ -123,3 +125,38 @@ def outcome_table(statuses: list[Status], iterations: int) -> Table:
         cell = status.cell
         table.add_row(cell.arm, str(cell.seed), state, f"{status.iteration}/{iterations}", value)
     return table
+
+
+def status_facts(statuses: list[Status]) -> dict[str, Any]:
+    """Return how every cell stands, and how many are in each state, as plain data."""
+    cells = [
+        {
+            "arm": status.cell.arm,
+            "seed": status.cell.seed,
+            "state": status.state,
+            "iteration": status.iteration,
+            "final_score": status.value,
+            "error": status.error,
+            "run_id": status.run_id,
+            "process": status.process,
+        }
+        for status in statuses
+    ]
+    return {"count": dict(Counter(status.state for status in statuses)), "cells": cells}
+
+
+def estimate_lines(statuses: list[Status], estimate: Estimate | None, workers: int) -> list[str]:
+    """Say what is left to do and what it costs."""
+    done = sum(status.state in DONE for status in statuses)
+    counted = f"{len(statuses)} cells, {done} done"
+    if estimate is None:
+        return [f"{counted}: nothing to run"]
+    lines = [f"{counted}; with {workers} worker{'s' * (workers > 1)}:"]
+    if estimate.prepare_seconds is not None:
+        lines.append(f"  prepare  {in_words(estimate.prepare_seconds)} and the reward model")
+    return [
+        *lines,
+        f"  train    {in_words(estimate.train_seconds)} (from {estimate.basis})",
+        f"  memory   {estimate.memory_bytes / 2**30:.1f} GiB at most",
+        f"  disk     {estimate.disk_bytes / 1e6:.0f} MB",
+    ]

@@ -153,8 +153,8 @@ class StudyFolder:
                 )
         return plan
 
-    def agree(self, plan: Plan) -> Plan:
-        """Begin the study, or extend it by arms and seeds; refuse any other change.
+    def compare(self, plan: Plan) -> Plan:
+        """Check that the study is new, or the plan extends it by arms and seeds at most.
 
         Returns:
             the plan that counts, with the threads and the store with which the study began.
@@ -162,14 +162,19 @@ class StudyFolder:
             ChangedStudyError: if it was begun with other settings; says which.
         """
         old = self.read_plan()
-        if old is not None:
-            changes = list(_changes(old, plan))
-            if changes:
-                raise ChangedStudyError(
-                    f"study {self.name} was begun with other settings: {'; '.join(changes[:3])};"
-                    f" undo the change, give the study another name, or delete {self.path}"
-                )
-            plan = replace(plan, threads=old.threads, tracking_uri=old.tracking_uri)
+        if old is None:
+            return plan
+        changes = list(_changes(old, plan))
+        if changes:
+            raise ChangedStudyError(
+                f"study {self.name} was begun with other settings: {'; '.join(changes[:3])};"
+                f" undo the change, give the study another name, or delete {self.path}"
+            )
+        return replace(plan, threads=old.threads, tracking_uri=old.tracking_uri)
+
+    def agree(self, plan: Plan) -> Plan:
+        """Begin the study, or extend it; what was agreed on is written down for the workers."""
+        plan = self.compare(plan)
         fields = {key: value for key, value in vars(plan).items() if key in Plan.__dataclass_fields__}
         write_whole(self.path / "study.json", fields | {"study": plan.study.model_dump(by_alias=True)})
         return plan

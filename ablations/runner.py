@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablations.estimate import Estimate, estimate
 from ablations.folder import ChangedStudyError, Plan, StudyFolder, make_plan
 from ablations.preparation import prepare_models
 from ablations.study import Study
 from ablations.supervisor import Supervisor
 from ablations.trials import DONE, Status, Trials
+from workbench.environment import quiet_libraries
+from workbench.stages.prepare import Prepared
 from workbench.tracking import EXPERIMENT_TAG_LIMIT
 
 
@@ -54,19 +57,7 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         StoppedError: if the disk is full or the MLflow store stays away.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
     """
-    folder = StudyFolder(home, study.name)
-    threads = max(1, (os.cpu_count() or 1) // options.workers)
-    plan = make_plan(
-        study, tracking_uri=options.tracking_uri, device=options.device,
-        threads=threads, command=options.command,
-    )  # fmt: skip
-    with folder.lock(), sigterm_as_ctrl_c():
-        plan = folder.agree(plan)
-        store = folder.store(plan)
-        experiment = store.create_experiment(study.name)
-        store.create_experiment(f"{study.name}/summary")
-        _refuse_strangers(store.runs(experiment), plan)
-        store.tag_experiment(study.name, {"workbench.study": study_tag(plan)})
+    with begun(study, home, options) as (folder, plan):
         trials = Trials(folder, plan)
         trials.sweep()
         trials.enqueue("missing", "failed")
@@ -76,13 +67,53 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         return trials.status()
 
 
-def prepare_study(folder: StudyFolder, plan: Plan) -> None:
+def prepare_only(study: Study, home: Path, options: Options) -> Prepared:
+    """Begin a study and prepare its models, without training any arm."""
+    with begun(study, home, options) as (folder, plan):
+        return prepare_study(folder, plan)
+
+
+def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], Estimate | None]:
+    """Say how every cell stands and what is left would cost; writes nothing.
+
+    Returns:
+        status of every cell, and the estimate, None if nothing is left.
+    Raises:
+        ChangedStudyError: if the study was begun with other settings.
+    """
+    folder = StudyFolder(home, study.name)
+    plan = folder.compare(_plan(study, options))
+    is_begun = folder.journal.is_file()
+    statuses = (
+        Trials(folder, plan).status()
+        if is_begun
+        else [Status(cell, "missing", 0) for cell in plan.cells.values()]
+    )
+    left = [status.cell for status in statuses if status.state not in DONE]
+    return statuses, estimate(folder, plan, left, options.workers) if left else None
+
+
+@contextmanager
+def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFolder, Plan]]:
+    """Hold a study inside the block, with its folder, its plan and its MLflow experiments made."""
+    quiet_libraries()
+    folder = StudyFolder(home, study.name)
+    with folder.lock(), sigterm_as_ctrl_c():
+        plan = folder.agree(_plan(study, options))
+        store = folder.store(plan)
+        experiment = store.create_experiment(study.name)
+        store.create_experiment(f"{study.name}/summary")
+        _refuse_strangers(store.runs(experiment), plan)
+        store.tag_experiment(study.name, {"workbench.study": study_tag(plan)})
+        yield folder, plan
+
+
+def prepare_study(folder: StudyFolder, plan: Plan) -> Prepared:
     """Prepare the models that all arms share, unless that was done, and describe them in MLflow."""
-    prepared = folder.read_prepared()
-    if prepared is None:
-        prepared = prepare_models(folder, plan)
+    prepared = folder.read_prepared() or prepare_models(folder, plan)
     store = folder.store(plan)
     store.tag_experiment(folder.name, {"workbench.prepared": prepared_tag(prepared.facts)})
+    return prepared
 
 
 def study_tag(plan: Plan) -> dict[str, Any]:
@@ -112,6 +143,14 @@ def prepared_tag(facts: Mapping[str, Any]) -> dict[str, Any]:
         longest = max(curves, key=lambda stage: len(stage["curve"]))
         longest["curve"] = longest["curve"][1::2]
     return tag
+
+
+def _plan(study: Study, options: Options) -> Plan:
+    threads = max(1, (os.cpu_count() or 1) // options.workers)
+    return make_plan(
+        study, tracking_uri=options.tracking_uri, device=options.device,
+        threads=threads, command=options.command,
+    )  # fmt: skip
 
 
 @contextmanager

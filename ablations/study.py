@@ -153,6 +153,53 @@ def make_study(content: Mapping[str, Any], place: str) -> Study:
     return study
 
 
+def change_study(study: Study, changes: Mapping[str, Any]) -> Study:
+    """Return a study with some keys changed, checked again.
+
+    Raises:
+        ValueError: for any mistake, in one sentence.
+    """
+    content = study.model_dump(by_alias=True)
+    for key, value in changes.items():
+        _put(content, key, value)
+    return make_study(content, "command line")
+
+
+def make_arm_study(
+    recipe: str,
+    values: Sequence[str],
+    without: Sequence[str],
+    task: str,
+    iterations: int | None,
+    changes: Sequence[str],
+) -> Study:
+    """Make the study of one arm that `workbench train` asks for; the arm is named after its changes.
+
+    Args:
+        recipe: where to start.
+        values: `trick.field=value`, or `trick`.
+        without: tricks to leave out.
+        task: name of the task.
+        iterations: of PPO; None for the default.
+        changes: `key=value` for any other setting.
+    Raises:
+        ValueError: for any mistake, in one sentence.
+    """
+    given = [value if "=" in value else f"{value}=true" for value in values]
+    added = parse_changes(given, "--with")
+    signs = [f"+{value}" for value in values] + [f"-{name}" for name in without]
+    arm = recipe + "".join(signs).replace("=", "_")
+    content: dict[str, Any] = {
+        "name": "train",
+        "task": {"name": task},
+        "arms": {arm: {"recipe": recipe, "with": added, "without": list(without)}},
+        "ppo": {} if iterations is None else {"iterations": iterations},
+    }
+    for key, value in parse_changes(changes).items():
+        _put(content, key, value)
+    return make_study(content, "command line")
+
+
 def parse_changes(assignments: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """Read `key=value` options; values are YAML, so numbers, lists and words are what they look like.
 

@@ -18,10 +18,13 @@ from ablations.folder import StudyFolder, find_study
 from ablations.locks import write_whole
 from ablations.trials import Claim, Trials
 from workbench.checkpoint import CheckpointError
+from workbench.environment import quiet_libraries
+from workbench.errors import one_sentence
 from workbench.monitors import CAP
 from workbench.progress import listening
 from workbench.tasks import make_task
-from workbench.tracking import RunLog, TrackingError, one_sentence
+from workbench.tracking import RunLog, TrackingError
+from workbench.train_one import save_policy
 from workbench.training import Interrupted, Result, Run, make_accelerator
 
 STOPPED = 3
@@ -114,7 +117,7 @@ def _train(claim: Claim, log: RunLog, trials: Trials, stop: Stop) -> int:
     try:
         with listening(report):
             run_id, result = log.train(lambda: stop.is_asked)
-        save_policy(log.run, trials.folder.cell(claim.cell))
+        save_policy(log.run)
     except Interrupted:
         trials.give_back(claim)
         return 0
@@ -139,15 +142,6 @@ def objective(result: Result) -> float:
     return value if math.isfinite(value) else -CAP
 
 
-def save_policy(run: Run, folder: Path) -> None:
-    """Keep the final policy as a Hugging Face folder, written whole or not at all."""
-    policy, partial = folder / "policy", folder / f".partial-policy-{os.getpid()}"
-    if not policy.is_dir():
-        run.ppo.models.policy.model.save_pretrained(partial)
-        run.task.tokenizer.save_pretrained(partial)
-        partial.rename(policy)
-
-
 def main() -> int:
     """Run a worker for the study in a home folder, as a child of `workbench ablate`."""
     parser = ArgumentParser(description=main.__doc__)
@@ -157,6 +151,7 @@ def main() -> int:
     given = parser.parse_args()
     stop = Stop()
     stop.listen(given.parent)
+    quiet_libraries()
     return work(find_study(given.home, given.study), stop)
 
 

@@ -1,5 +1,6 @@
 """What a run ran on: code, packages, hardware."""
 
+import logging
 import os
 import platform
 import subprocess
@@ -49,3 +50,12 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.machine()
+
+
+def quiet_libraries() -> None:
+    """Keep other libraries' progress bars and notes out of ours; warnings stay."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    for name in ("mlflow", "alembic", "datasets"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from workbench.checkpoint import CheckpointError, Record
 from workbench.environment import git_commit, hardware, versions
+from workbench.errors import one_sentence
 from workbench.training import Interrupted, Result, Run
 
 T = TypeVar("T")
@@ -299,13 +300,6 @@ def describe_run(run: Run) -> str:
     bare = [trick.name for trick in run.recipe.tricks if not trick.hypers()]
     lines += [*bare, "", *(f"ppo.{key} = {value}" for key, value in run.settings.model_dump().items())]
     return "\n".join(lines) + "\n"
-
-
-def one_sentence(error: BaseException) -> str:
-    """Say what went wrong in one line: the message, with the kind of error where that says more."""
-    message = " ".join(str(error).split())
-    is_ours = isinstance(error, ValueError | FileNotFoundError | TrackingError | CheckpointError)
-    return message[:500] if is_ours and message else f"{type(error).__name__}: {message}"[:500]
 
 
 def _table(columns: Mapping[str, Sequence[Any]]) -> str:

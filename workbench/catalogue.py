@@ -1,0 +1,83 @@
+"""The commands that list tricks and recipes."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+tricks_app = typer.Typer(help="List tricks, or show one.", invoke_without_command=True)
+recipes_app = typer.Typer(help="List recipes, show one, or compare two.", invoke_without_command=True)
+
+
+@tricks_app.callback()
+def list_tricks(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List every trick, in the order in which the PPO update calls them."""
+    if context.invoked_subcommand:
+        return
+    from workbench.describe import trick_facts, trick_table
+    from workbench.tricks import registry
+
+    every = list(registry().values())
+    show([trick_facts(kind) for kind in every] if as_json else trick_table(), as_json)
+
+
+@tricks_app.command("show")
+def show_trick(name: str, as_json: JsonOption = False) -> None:
+    """Show a trick's equation, variant, source and hyper-parameters.
+
+    Example: workbench tricks show value_clip
+    """
+    from workbench.describe import find_trick, trick_facts, trick_page
+
+    kind = find_trick(name)
+    show(trick_facts(kind) if as_json else trick_page(kind), as_json)
+
+
+@recipes_app.callback()
+def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the published recipes."""
+    if context.invoked_subcommand:
+        return
+    from workbench.describe import recipe_facts, recipe_table
+    from workbench.recipes import recipes
+
+    every = list(recipes().values())
+    show([recipe_facts(recipe) for recipe in every] if as_json else recipe_table(every), as_json)
+
+
+@recipes_app.command("show")
+def show_recipe(name: str, as_json: JsonOption = False) -> None:
+    """Show a recipe's tricks in the order in which they act.
+
+    Example: workbench recipes show ppo_max
+    """
+    from workbench.describe import recipe_facts, recipe_page
+    from workbench.recipes import find_recipe
+
+    recipe = find_recipe(name)
+    show(recipe_facts(recipe) if as_json else recipe_page(recipe), as_json)
+
+
+@recipes_app.command("diff")
+def diff_recipes(first: str, second: str) -> None:
+    """Show the tricks that one of two recipes lacks or sets otherwise.
+
+    Example: workbench recipes diff vanilla ppo_max
+    """
+    from workbench.describe import recipe_difference
+    from workbench.recipes import find_recipe
+
+    show(recipe_difference(find_recipe(first), find_recipe(second)))
+
+
+def show(content: Any, as_json: bool = False) -> None:
+    """Print a table or a page; or, for programs, plain data as JSON."""
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    console.print(content)

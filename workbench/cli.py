@@ -1,0 +1,368 @@
+"""The command line. Heavy packages are imported inside the commands that need them."""
+
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workbench.catalogue import JsonOption, recipes_app, show, tricks_app
+from workbench.errors import is_expected, one_sentence
+
+if TYPE_CHECKING:
+    from ablations.folder import Plan, StudyFolder
+    from ablations.study import Study
+    from ablations.trials import Status
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+"""Exit statuses: a trial failed; the command cannot be carried out; stopped by Ctrl-C."""
+
+app = typer.Typer(
+    help=(
+        "Which PPO implementation details matter for your language model, and is its training stable?"
+        "\n\nStart with: workbench ablate ablations/quickstart.yaml"
+    ),
+    epilog="Add --debug to any command for a traceback. Every long job goes on with the same command.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+example_app = typer.Typer(help="Runs in a form that any clone can open.", no_args_is_help=True)
+app.add_typer(tricks_app, name="tricks")
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(example_app, name="example")
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="WORKBENCH_HOME", help="Folder of stores, models and studies.")
+]
+StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a study begun before.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--tracking-uri", help="MLflow store; else a SQLite file in the home folder."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting: --set ppo.iterations=20 (repeatable)."),
+]
+SeedsOption = Annotated[
+    str | None, typer.Option(help="A number of seeds, or a list: --seeds 5, --seeds 0,3.")
+]
+IterationsOption = Annotated[int | None, typer.Option(min=1, help="PPO iterations.")]
+HOME = Path("runs")
+
+
+@app.command()
+def prepare(
+    study: StudyArgument,
+    home: HomeOption = HOME,
+    device: DeviceOption = "auto",
+    tracking_uri: StoreOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Pre-train, fine-tune and train the reward model of a study, without running it.
+
+    Example: workbench prepare ablations/quickstart.yaml
+    """
+    from ablations.runner import Options, default_workers, prepare_only
+
+    with _resumable():
+        asked = _study(study, home, {}, set_)
+        options = Options(default_workers(asked), tracking_uri, device, _command())
+        prepared = prepare_only(asked, home, options)
+    for stage in ("base", "sft", "reward_model"):
+        typer.echo(f"{stage:<13} {getattr(prepared, stage)}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Option(help="Recipe to start from: see `workbench recipes`.")],
+    with_: Annotated[
+        list[str] | None, typer.Option("--with", help="trick.field=value, or trick (repeatable).")
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Trick to leave out (repeatable).")] = None,
+    task: Annotated[str, typer.Option(help="dialogue or preferences.")] = "dialogue",
+    seed: Annotated[int, typer.Option(min=0, help="Of prompts, samples and minibatches.")] = 0,
+    iterations: IterationsOption = None,
+    home: HomeOption = HOME,
+    device: DeviceOption = "auto",
+    tracking_uri: StoreOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Train one recipe with one seed, outside of any study.
+
+    Example: workbench train --recipe vanilla --with token_kl_penalty.weight=0.05 --iterations 50
+    """
+    from ablations.study import make_arm_study
+    from workbench.environment import quiet_libraries
+    from workbench.tracking import default_store
+    from workbench.train_one import train_one
+
+    asked = make_arm_study(recipe, with_ or [], without or [], task, iterations, set_ or [])
+    [arm] = asked.recipes.values()
+    quiet_libraries()
+    with _resumable():
+        policy, result = train_one(
+            arm, asked.task, asked.prepare, asked.ppo, seed=seed, home=home,
+            store=default_store(home, tracking_uri), device=device,
+        )  # fmt: skip
+    for name, value in result.final.items():
+        typer.echo(f"{name:<28} {value:10.4g}")
+    if result.collapse:
+        typer.echo(f"collapsed at iteration {result.collapse.iteration}: {result.collapse.reason}")
+    typer.echo(f"policy: {policy}")
+
+
+@app.command()
+def ablate(
+    study: StudyArgument,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; else 2.")] = None,
+    seeds: SeedsOption = None,
+    iterations: IterationsOption = None,
+    home: HomeOption = HOME,
+    device: DeviceOption = "auto",
+    tracking_uri: StoreOption = None,
+    set_: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what would run and what it costs; run nothing.")
+    ] = False,
+) -> None:
+    """Run a study: prepare the models, train every arm with every seed, write the report.
+
+    The same command goes on after Ctrl-C or a crash, retries what failed, and takes up arms and seeds
+    that were added to the file.
+
+    Examples: workbench ablate ablations/quickstart.yaml --dry-run
+
+    workbench ablate ablations/studies/hh_rlhf.yaml --set task.data=my.jsonl.gz --seeds 3
+    """
+    from ablations.runner import Options, default_workers
+    from ablations.runner import ablate as run_study
+
+    asked = _study(study, home, {"seeds": _seeds(seeds), "ppo.iterations": iterations}, set_)
+    options = Options(workers or default_workers(asked), tracking_uri, device, _command())
+    if dry_run:
+        _dry_run(asked, home, options)
+        return
+    with _resumable():
+        statuses = run_study(asked, home, options)
+    _print_outcome(statuses, asked.ppo.iterations)
+    if any(status.state != "failed" for status in statuses):
+        _report(asked.name, home)
+    if any(status.state == "failed" for status in statuses):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def worker(
+    study: Annotated[str, typer.Argument(help="Name of a study that was begun.")],
+    home: HomeOption = HOME,
+) -> None:
+    """Join a study with one more worker; it ends when nothing waits.
+
+    Example: workbench worker quickstart
+    """
+    from ablations.folder import find_study
+    from ablations.worker import Stop, work
+
+    stop = Stop()
+    stop.listen(None)
+    raise typer.Exit(work(find_study(home, study), stop))
+
+
+@app.command()
+def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Say which cells are done, running, waiting or failed.
+
+    Example: workbench status quickstart --json
+    """
+    from ablations.display import status_facts
+
+    folder, plan, statuses = _statuses(study, home)
+    iterations = plan.study.ppo.iterations
+    if as_json:
+        show({"study": folder.name, "iterations": iterations, **status_facts(statuses)}, as_json)
+    else:
+        _print_outcome(statuses, iterations)
+        typer.echo(
+            f"go on with: {plan.command}" if _is_unfinished(statuses) else f"report: {folder.report}"
+        )
+
+
+@app.command()
+def report(study: StudyArgument, home: HomeOption = HOME) -> None:
+    """Write the report of a study, as far as it has come.
+
+    Example: workbench report quickstart
+    """
+    folder, _, _ = _statuses(study, home)
+    _report(folder.name, home)
+
+
+@app.command()
+def ui(
+    home: HomeOption = HOME,
+    port: Annotated[int, typer.Option(help="TCP port on this machine; 0 takes a free one.")] = 5000,
+    example: Annotated[
+        bool, typer.Option("--example", help="Open the runs that come with the project.")
+    ] = False,
+) -> None:
+    """Open the MLflow UI: one process, reachable from this machine only.
+
+    Example: workbench ui --example
+    """
+    from workbench.tracking_store import EXAMPLE, example_copy, served
+
+    if example:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo-workbench"
+        cache.mkdir(parents=True, exist_ok=True)
+        database, artifacts = example_copy(Path(__file__).resolve().parent.parent / EXAMPLE, cache)
+    else:
+        database, artifacts = home / "mlflow.db", home / "artifacts"
+        if not database.is_file():
+            raise FileNotFoundError(f"there are no runs in {home}; try `workbench ui --example`")
+    typer.echo("starting MLflow …")
+    with served(database, artifacts, port) as address:
+        typer.echo(f"{address}  (Ctrl-C ends it)")
+        for name, view in _chart_views(f"sqlite:///{database.resolve()}").items():
+            typer.echo(f"{name}: {address}/{view.lstrip('/')}")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            return
+
+
+@example_app.command("export")
+def export_example(study: str, target: Path, home: HomeOption = HOME) -> None:
+    """Write one study as a small store that opens at any path.
+
+    Example: workbench example export quickstart mlruns.example
+    """
+    from workbench import tracking_store
+
+    every = tracking_store.export_example(home / "mlflow.db", study, target)
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    kept = "every step" if every == 1 else f"every {every}th step"
+    typer.echo(f"{target}: {size / 1e6:.1f} MB, {kept}")
+
+
+def main() -> None:
+    """Run the command line: errors are one sentence, a traceback comes with --debug."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments, prog_name="workbench")
+    except Exception as error:
+        if len(arguments) < len(sys.argv) - 1:
+            traceback.print_exc()
+        else:
+            hint = "" if is_expected(error) else " (add --debug for the traceback)"
+            typer.echo(f"workbench: {one_sentence(error)}{hint}", err=True)
+        sys.exit(WRONG)
+
+
+def _study(argument: str, home: Path, options: dict[str, Any], changes: list[str] | None) -> "Study":
+    """Read a study file, or a study that was begun, with changes from the command line."""
+    from ablations.folder import find_study
+    from ablations.study import change_study, load_study, parse_changes
+
+    asked = {key: value for key, value in options.items() if value is not None}
+    asked |= parse_changes(changes or [])
+    path = Path(argument)
+    if path.suffix in (".yaml", ".yml") or path.is_file() or os.sep in argument:
+        return load_study(path, asked)
+    plan = find_study(home, argument).read_plan()
+    if plan is None:
+        raise FileNotFoundError(f"study {argument} was not begun; name its study file")
+    return change_study(plan.study, asked)
+
+
+def _statuses(study: str, home: Path) -> "tuple[StudyFolder, Plan, list[Status]]":
+    from ablations.folder import find_study
+    from ablations.trials import Trials
+
+    path = Path(study)
+    is_file = path.suffix in (".yaml", ".yml")
+    folder = find_study(home, _study(study, home, {}, None).name if is_file else study)
+    plan = folder.read_plan()
+    if plan is None:
+        raise FileNotFoundError(f"study {study} was not begun")
+    return folder, plan, Trials(folder, plan).status()
+
+
+def _seeds(text: str | None) -> int | list[int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f"--seeds must be a number or a list such as 0,3, got {text}")
+    return int(text) if len(parts) == 1 else [int(part) for part in parts]
+
+
+def _dry_run(study: "Study", home: Path, options: Any) -> None:
+    from ablations.display import estimate_lines
+    from ablations.runner import dry_run
+
+    statuses, estimate = dry_run(study, home, options)
+    _print_outcome(statuses, study.ppo.iterations)
+    for line in estimate_lines(statuses, estimate, options.workers):
+        typer.echo(line)
+
+
+def _print_outcome(statuses: "list[Status]", iterations: int) -> None:
+    from ablations.display import outcome_table
+
+    show(outcome_table(statuses, iterations))
+    for status in statuses:
+        if status.error:
+            typer.echo(f"{status.cell.name} failed: {status.error}", err=True)
+
+
+def _report(study: str, home: Path) -> None:
+    """Write report, summary experiment and chart view, and say where they are."""
+    from analysis.summary import write_summary
+
+    from ablations.folder import find_study
+    from analysis.report import write_report
+
+    folder = find_study(home, study)
+    plan = folder.read_plan()
+    uri = folder.store(plan).uri if plan else ""
+    write_summary(study, uri)
+    page = write_report(study, uri, folder.report)
+    _chart_views(uri)
+    typer.echo(f"report: {page}\ncurves: workbench ui{'' if home == HOME else f' --home {home}'}")
+
+
+def _chart_views(uri: str) -> dict[str, str]:
+    """Save a chart view with every study of a store; return their addresses by study."""
+    from analysis.chart_view import write_chart_view
+    from mlflow import MlflowClient
+
+    found = MlflowClient(tracking_uri=uri).search_experiments()
+    studies = [experiment.name for experiment in found if "workbench.study" in experiment.tags]
+    return {name: write_chart_view(name, uri) for name in studies}
+
+
+def _command() -> str:
+    return shlex.join(["workbench", *sys.argv[1:]])
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """On Ctrl-C, say which command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; go on with: {_command()}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""MLflow's UI, light and on this machine only; and a study's runs in a form that any clone can open."""
+
+import hashlib
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from workbench.names import unknown
+
+EXAMPLE = "mlruns.example"
+LIMIT_BYTES = 10_000_000
+THINNINGS = (1, 2, 5, 10, 20, 50)
+START_SECONDS = 120.0
+
+
+@contextmanager
+def served(database: Path, artifacts: Path, port: int) -> Iterator[str]:
+    """Serve a store on this machine: one process, no job runner.
+
+    Args:
+        database: SQLite file.
+        artifacts: folder of the artifacts.
+        port: TCP port; 0 takes a free one.
+    Yields:
+        address of the server, when it answers.
+    Raises:
+        ValueError: if the port is taken.
+        RuntimeError: if the server does not start.
+    """
+    port = _free_port(port)
+    address = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--backend-store-uri", f"sqlite:///{database.resolve()}",
+        "--artifacts-destination", str(artifacts.resolve()),
+    ]  # fmt: skip
+    light = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    log = database.with_suffix(".server.log")
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, env=os.environ | light, stdout=output, stderr=output, process_group=0
+        )
+    try:
+        _wait(server, address, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def example_copy(example: Path, cache: Path) -> tuple[Path, Path]:
+    """Copy an example store to a cache folder, so that serving it never changes the original.
+
+    Args:
+        example: folder with `mlflow.db` and `artifacts`.
+        cache: folder of caches.
+    Returns:
+        database and artifacts of the copy.
+    Raises:
+        FileNotFoundError: if there is no example.
+    """
+    database = example / "mlflow.db"
+    if not database.is_file():
+        raise FileNotFoundError(
+            f"there is no example in {example}; make one with `workbench example export STUDY {example}`"
+        )
+    digest = hashlib.sha256(database.read_bytes()).hexdigest()[:12]
+    copy = cache / f"example-{digest}"
+    if not copy.is_dir():
+        partial = cache / f".partial-{digest}-{os.getpid()}"
+        shutil.copytree(example, partial)
+        partial.rename(copy)
+    return copy / "mlflow.db", copy / "artifacts"
+
+
+def export_example(database: Path, study: str, target: Path) -> int:
+    """Write one study and its summary as a small store with URIs that hold at any path.
+
+    Steps between evaluations are thinned out evenly until the folder is below 10 MB; first and last
+    steps, evaluations at kept steps, and end-of-run metrics stay.
+
+    Args:
+        database: SQLite file of the store.
+        study: name of the study.
+        target: folder to write; must not hold anything.
+    Returns:
+        every how many steps are kept.
+    Raises:
+        ValueError: if the target is not empty, the study is not there, or it stays too large.
+    """
+    if target.is_dir() and any(target.iterdir()):
+        raise ValueError(f"{target} is not empty; delete it or name another folder")
+    if not database.is_file():
+        raise FileNotFoundError(f"there is no store at {database}")
+    partial = target.with_name(f".{target.name}.partial")
+    for every in THINNINGS:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _export(database, study, partial, every)
+        if _size(partial) < LIMIT_BYTES:
+            target.rmdir() if target.is_dir() else None
+            partial.rename(target)
+            return every
+    shutil.rmtree(partial)
+    raise ValueError(f"study {study} does not fit into {LIMIT_BYTES / 1e6:.0f} MB, however thinned")
+
+
+def _export(database: Path, study: str, target: Path, every: int) -> None:
+    copy = target / "mlflow.db"
+    with closing(sqlite3.connect(f"file:{database.resolve()}?mode=ro", uri=True)) as source:
+        with closing(sqlite3.connect(copy)) as db:
+            source.backup(db)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+        kept = _keep_only(db, study)
+        _copy_artifacts(db, kept, target / "artifacts")
+        _make_portable(db)
+        db.execute(
+            "DELETE FROM metrics WHERE step % ? AND step <"
+            " (SELECT max(m.step) FROM metrics m WHERE m.run_uuid = metrics.run_uuid)",
+            (every,),
+        )
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("VACUUM")
+
+
+def _keep_only(db: sqlite3.Connection, study: str) -> list[str]:
+    """Delete every experiment but the study's two and MLflow's own Default; return the kept ids."""
+    names = dict(db.execute("SELECT name, experiment_id FROM experiments"))
+    if study not in names:
+        raise ValueError(unknown("study", study, (n for n in names if not n.endswith("/summary"))))
+    kept = [str(names[name]) for name in (study, f"{study}/summary") if name in names]
+    db.execute("CREATE TEMP TABLE kept_experiment AS SELECT experiment_id FROM experiments WHERE 0")
+    db.executemany("INSERT INTO kept_experiment VALUES (?)", [(i,) for i in [*kept, "0"]])
+    db.execute(
+        "CREATE TEMP TABLE kept_run AS SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'"
+        " AND experiment_id IN (SELECT experiment_id FROM kept_experiment)"
+    )
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    for table in tables:
+        columns = {row[1] for row in db.execute(f'PRAGMA table_info("{table}")')}
+        for column, kind in (("run_uuid", "kept_run"), ("experiment_id", "kept_experiment")):
+            if column in columns:
+                db.execute(f'DELETE FROM "{table}" WHERE {column} NOT IN (SELECT {column} FROM {kind})')
+    return kept
+
+
+def _copy_artifacts(db: sqlite3.Connection, kept: Sequence[str], target: Path) -> None:
+    for run, experiment, uri in db.execute("SELECT run_uuid, experiment_id, artifact_uri FROM runs"):
+        source = Path(uri.removeprefix("file://"))
+        if str(experiment) in kept and source.is_dir():
+            shutil.copytree(source, target / str(experiment) / run / "artifacts")
+
+
+def _make_portable(db: sqlite3.Connection) -> None:
+    """Write URIs that a server resolves below its own artifact folder, and drop who ran it where."""
+    db.execute("UPDATE experiments SET artifact_location = 'mlflow-artifacts:/' || experiment_id")
+    db.execute(
+        "UPDATE runs SET source_name = '', user_id = '', artifact_uri ="
+        " 'mlflow-artifacts:/' || experiment_id || '/' || run_uuid || '/artifacts'"
+    )
+    db.execute("DELETE FROM tags WHERE key IN ('mlflow.user', 'mlflow.source.name')")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _free_port(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise ValueError(
+                f"port {port} is taken; choose another with --port, or 0 for a free one"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _wait(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urlopen(f"{address}/health", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"the MLflow server did not start; see {log}")

@@ -1,0 +1,60 @@
+"""One run outside of any study: prepare, train, log; taken up again by the same call."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from workbench.recipe import Recipe
+from workbench.settings import PpoSettings, PrepareSettings, TaskSettings
+from workbench.stages.prepare import prepare
+from workbench.tasks import make_task
+from workbench.tracking import RunLog, Store
+from workbench.training import Result, Run, make_accelerator
+
+EXPERIMENT = "train"
+
+
+def train_one(
+    recipe: Recipe,
+    task_settings: TaskSettings,
+    prepare_settings: PrepareSettings,
+    ppo: PpoSettings,
+    *,
+    seed: int,
+    home: Path,
+    store: Store,
+    device: str,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> tuple[Path, Result]:
+    """Train one recipe with one seed into the MLflow experiment `train`.
+
+    Args:
+        recipe: the tricks; its name is the run's arm.
+        task_settings: which task.
+        prepare_settings: models to start from; cached.
+        ppo: settings besides the tricks.
+        seed: of prompts, samples and minibatches.
+        home: folder of caches and checkpoints.
+        store: MLflow store.
+        device: "auto", "cpu" or "cuda".
+        is_interrupted: asked after every iteration.
+    Returns:
+        folder of the final policy, and the result.
+    """
+    experiment = store.create_experiment(EXPERIMENT)
+    task, accelerator = make_task(task_settings), make_accelerator(device)
+    prepared = prepare(task, prepare_settings, home, accelerator, ppo.max_response_tokens)
+    run = Run(task, recipe, ppo, prepared, seed, home / EXPERIMENT, accelerator)
+    run.folder = home / EXPERIMENT / f"{recipe.name}-s{seed}-{run.fingerprint}"
+    _, result = RunLog(store, experiment, recipe.name, run, {}).train(is_interrupted)
+    return save_policy(run), result
+
+
+def save_policy(run: Run) -> Path:
+    """Keep the final policy as a Hugging Face folder beside the checkpoints, whole or not at all."""
+    policy, partial = run.folder / "policy", run.folder / f".partial-policy-{os.getpid()}"
+    if not policy.is_dir():
+        run.ppo.models.policy.model.save_pretrained(partial)
+        run.task.tokenizer.save_pretrained(partial)
+        partial.rename(policy)
+    return policy
