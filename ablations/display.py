@@ -15,6 +15,7 @@ from ablations.study import Study
 from ablations.trials import DONE, Status
 
 QUIET_SECONDS = 10.0
+NAMES = {"missing": "to run"}
 COLOURS = {"ok": "green", "collapsed": "yellow", "failed": "red", "running": "cyan"}
 
 
@@ -120,7 +121,7 @@ def outcome_table(statuses: list[Status], iterations: int) -> Table:
     """Tabulate how every cell stands."""
     table = Table("arm", "seed", "state", "iterations", "final score", box=None, header_style="bold")
     for status in statuses:
-        state = Text(status.state, style=COLOURS.get(status.state, ""))
+        state = Text(NAMES.get(status.state, status.state), style=COLOURS.get(status.state, ""))
         value = "" if status.value is None else f"{status.value:.3f}"
         cell = status.cell
         table.add_row(cell.arm, str(cell.seed), state, f"{status.iteration}/{iterations}", value)

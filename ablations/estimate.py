@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,7 +19,8 @@ from workbench.progress import listening
 from workbench.settings import PpoSettings
 from workbench.stages.prepare import Prepared
 from workbench.stages.pretrain import pretrain
-from workbench.tasks import Task, make_task
+from workbench.tasks import make_task
+from workbench.tasks.base import Task
 from workbench.training import Run, make_accelerator
 
 ITERATIONS = 2
@@ -79,13 +80,15 @@ def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: in
         if prepared is None:
             prepared, prepare_seconds = _untrained(task, plan, Path(scratch))
             basis = f"{ITERATIONS} iterations of each arm on untrained models, an upper bound"
+        full = plan.study.ppo
+        short = full.model_copy(update={"iterations": ITERATIONS, "eval_every": 1})
         seconds: dict[str, float] = {}
         for cell in cells:
             if cell.arm not in seconds:
                 place = Path(scratch) / cell.arm
-                run = Run(task, cell.recipe, plan.study.ppo, prepared, 0, place, accelerator)
-                seconds[cell.arm] = _time(run)
-    per_run = _run_bytes(run, plan.study.ppo)
+                run = Run(task, cell.recipe, short, prepared, 0, place, accelerator)
+                seconds[cell.arm] = _time(run, full)
+    per_run = _run_bytes(run, full)
     return Estimate(
         train_seconds=sum(seconds[cell.arm] for cell in cells) / min(workers, len(cells)),
         prepare_seconds=prepare_seconds,
@@ -95,10 +98,8 @@ def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: in
     )
 
 
-def _time(run: Run) -> float:
+def _time(run: Run, full: PpoSettings) -> float:
     """Time a short run, and extrapolate iterations and evaluations apart to the full length."""
-    full = run.settings
-    run = replace(run, settings=full.model_copy(update={"iterations": ITERATIONS, "eval_every": 1}))
     start = time.monotonic()
     run.ppo  # noqa: B018 - loading the models is timed apart
     loading = time.monotonic() - start
@@ -108,11 +109,8 @@ def _time(run: Run) -> float:
     iterations = [m["time/iteration_seconds"] for _, m in run.history if "time/iteration_seconds" in m]
     evaluations = ITERATIONS + 3  # one before each iteration, one at the end, the start, the samples
     evaluation = max(0.0, wall - sum(iterations)) / evaluations
-    return (
-        loading
-        + min(iterations) * full.iterations
-        + evaluation * (full.iterations / full.eval_every + 3)
-    )
+    evaluated = full.iterations / full.eval_every + 3
+    return loading + min(iterations) * full.iterations + evaluation * evaluated
 
 
 def _untrained(task: Task, plan: Plan, scratch: Path) -> tuple[Prepared, float]:
@@ -142,7 +140,7 @@ def _untrained(task: Task, plan: Plan, scratch: Path) -> tuple[Prepared, float]:
 
 
 def _run_bytes(run: Run, settings: PpoSettings) -> float:
-    points = settings.iterations * len(run.history[-2][1]) if len(run.history) > 1 else 0
+    points = settings.iterations * len(run.history[0][1])
     return _bytes(run.ppo.models.policy) + points * POINT_BYTES
 
 

@@ -81,6 +81,7 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
     Raises:
         ChangedStudyError: if the study was begun with other settings.
     """
+    quiet_libraries()
     folder = StudyFolder(home, study.name)
     plan = folder.compare(_plan(study, options))
     is_begun = folder.journal.is_file()
