@@ -8,6 +8,7 @@ equals the run that never stopped, bit for bit on one device.
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,9 +64,11 @@ def save_checkpoint(folder: Path, ppo: "Ppo", progress: Progress) -> Path:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it may be the folder itself that is in the way
+            partial.unlink()
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; free some space and run the same command again"
+            f"cannot write {path}: {error.strerror};"
+            " make room or make the folder writable, then run the same command again"
         ) from error
     for old in _checkpoints(folder)[KEPT:]:
         old.unlink()
