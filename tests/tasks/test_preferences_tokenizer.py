@@ -87,6 +87,14 @@ def test_a_given_tokenizer_writes_the_pairs(tmp_path: Path, data: Path) -> None:
     assert not any(task.tokenizer.bos_token_id in prompt for prompt in task.train_prompts())
 
 
+def test_the_own_tokenizer_saved_and_given_makes_the_same_task(tmp_path: Path, data: Path) -> None:
+    task = make(data, vocabulary_size=330)
+    task.tokenizer.save_pretrained(tmp_path / "saved")
+    again = make(data, tokenizer=str(tmp_path / "saved"))
+    assert again.fingerprint() == task.fingerprint()
+    assert again.pretraining_texts() == task.pretraining_texts()
+
+
 def test_a_given_tokenizer_is_known_by_its_content_not_its_place(tmp_path: Path, data: Path) -> None:
     one, same = (str(given_tokenizer(tmp_path / name)) for name in ("one", "same"))
     other = str(given_tokenizer(tmp_path / "other", pad_token="</s>"))
