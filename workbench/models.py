@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -20,7 +21,7 @@ from workbench import gpt2
 from workbench.types import Evaluation, Rollout
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 CHUNK_ELEMENTS = 2**24
 """Logits held at a time where no gradient is needed: 64 MiB in float32, whatever the vocabulary."""
@@ -336,6 +337,12 @@ def load_scorer(folder: Path | str) -> "PreTrainedModel":
     if not isinstance(getattr(model, "score", None), nn.Linear):
         raise ValueError(f"the model in {folder} has no linear `score` head to score tokens with")
     return model
+
+
+def load_config(folder: Path | str) -> "PreTrainedConfig":
+    """Load a model's configuration; no remote code is run."""
+    require_folder(folder)
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def load_tokenizer(folder: Path | str) -> "PreTrainedTokenizerBase":

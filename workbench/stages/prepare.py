@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-from workbench.models import Policy, Scorer, load_causal, load_scorer, require_folder, small_gpt2
+from workbench.models import (
+    Policy,
+    Scorer,
+    load_causal,
+    load_config,
+    load_scorer,
+    require_folder,
+    small_gpt2,
+)
 from workbench.sampling import sample
 from workbench.seeding import derive
 from workbench.settings import ModelSettings, PrepareSettings
@@ -63,6 +72,7 @@ def prepare(
         ValueError: if a stage has no data.
     """
     workshop = _Workshop(task, settings, home / "prepared", accelerator, response_cap)
+    workshop.require_fit()
     base = workshop.base()
     sft = workshop.sft(base)
     reward_model = workshop.reward_model(sft)
@@ -79,6 +89,41 @@ class _Workshop:
     folder: Path
     accelerator: Accelerator
     response_cap: int
+
+    def require_fit(self) -> None:
+        """Refuse a model without room for the task's texts, or with another vocabulary.
+
+        Raises:
+            ValueError: in one sentence.
+        """
+        task = self.task
+        texts = [*task.pretraining_texts(), *task.held_out_texts()]
+        texts += [(*example.prompt, *example.response) for example in task.demonstrations()]
+        longest, tokens = max(map(len, texts), default=0), len(task.tokenizer)
+        for model, context, vocabulary in self._capacities():
+            if tokens > vocabulary:
+                raise ValueError(
+                    f"the task's tokenizer has {tokens} tokens and {model} knows {vocabulary}; "
+                    "give the task that model's own tokenizer"
+                )
+            if longest > context:
+                raise ValueError(
+                    f"the task's longest text has {longest} tokens and the context of {model} is "
+                    f"{context}; use a longer context or shorter texts"
+                )
+
+    def _capacities(self) -> Iterator[tuple[str, float, int]]:
+        """Yield name, context and vocabulary of every model that the task's texts go through."""
+        policy, given = (
+            self.settings.policy,
+            (self.settings.policy.path, self.settings.reward_model.path),
+        )
+        if not policy.path:
+            yield "the policy", policy.context, len(self.task.tokenizer)
+        for path in filter(None, given):
+            config = load_config(path)
+            context = getattr(config, "max_position_embeddings", None) or math.inf
+            yield f"the model in {path}", context, config.vocab_size
 
     def base(self) -> Path:
         """Pre-train from scratch, or take the given model as it is."""

@@ -1,0 +1,27 @@
+"""Texts that do not fit a model are refused in one sentence, before anything is trained."""
+
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+
+from tests.builders import CONTEXT, TinyTask, save_model, tiny_gpt2
+from workbench.settings import ModelSettings, PrepareSettings
+from workbench.stages.prepare import prepare
+
+
+def refuse(settings: PrepareSettings, home: Path, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        prepare(TinyTask(), settings, home, Accelerator(cpu=True), 4)
+    assert not (home / "prepared").exists()
+
+
+def test_texts_longer_than_the_context_of_a_model_from_scratch_are_refused(tmp_path: Path) -> None:
+    settings = PrepareSettings(policy=ModelSettings(width=8, heads=2, context=3))
+    refuse(settings, tmp_path, "longest text has [0-9]+ tokens and the context of the policy is 3")
+
+
+def test_a_given_model_that_knows_fewer_tokens_than_the_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tiny_gpt2(vocabulary=5), tmp_path / "small")
+    settings = PrepareSettings(policy=ModelSettings(path=str(folder), context=CONTEXT))
+    refuse(settings, tmp_path, "tokenizer has 12 tokens and the model in .*small knows 5")
