@@ -5,20 +5,42 @@ import time
 from pathlib import Path
 
 from ablations.folder import Plan, StudyFolder
+from ablations.study import Study
+from workbench.models import require_folder
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
+from workbench.tasks.base import Task
 from workbench.training import Run, make_accelerator, start_facts
 
 
-def prepare_models(folder: StudyFolder, plan: Plan) -> Prepared:
+def check_inputs(study: Study) -> Task:
+    """Refuse data or model folders that are missing or cannot be used, before anything is written.
+
+    Returns:
+        the task, with its data read.
+    Raises:
+        FileNotFoundError: if a file or folder is not there.
+        ValueError: if the data cannot be used.
+    """
+    for path in (study.prepare.policy.path, study.prepare.reward_model.path):
+        if path:
+            require_folder(path)
+    return make_task(study.task)
+
+
+def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepared:
     """Run the three stages with progress bars, or take from the cache what was made before.
 
+    Args:
+        folder: of the study.
+        plan: what was agreed on.
+        task: the study's task, or None to read it.
     Returns:
         folders of the models and the facts about them, the start on held-out prompts among them.
     """
     study, start = plan.study, time.monotonic()
     _remove_partial(folder.home / "prepared")
-    task, accelerator = make_task(study.task), make_accelerator(plan.device)
+    task, accelerator = task or make_task(study.task), make_accelerator(plan.device)
     prepared = prepare(task, study.prepare, folder.home, accelerator, study.ppo.max_response_tokens)
     seconds = time.monotonic() - start
     cell = next(iter(plan.cells.values()))

@@ -11,12 +11,13 @@ from typing import Any
 
 from ablations.estimate import Estimate, estimate
 from ablations.folder import ChangedStudyError, Plan, StudyFolder, make_plan
-from ablations.preparation import prepare_models
+from ablations.preparation import check_inputs, prepare_models
 from ablations.study import Study
 from ablations.supervisor import Supervisor
 from ablations.trials import DONE, Status, Trials
 from workbench.environment import quiet_libraries
 from workbench.stages.prepare import Prepared
+from workbench.tasks.base import Task
 from workbench.tracking import EXPERIMENT_TAG_LIMIT
 
 
@@ -57,20 +58,20 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         StoppedError: if the disk is full or the MLflow store stays away.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
     """
-    with begun(study, home, options) as (folder, plan):
+    with begun(study, home, options) as (folder, plan, task):
         trials = Trials(folder, plan)
         trials.sweep()
         trials.enqueue("missing", "failed")
         if any(status.state not in DONE for status in trials.status()):
-            prepare_study(folder, plan)
+            prepare_study(folder, plan, task)
             Supervisor(trials, options.workers).run()
         return trials.status()
 
 
 def prepare_only(study: Study, home: Path, options: Options) -> Prepared:
     """Begin a study and prepare its models, without training any arm."""
-    with begun(study, home, options) as (folder, plan):
-        return prepare_study(folder, plan)
+    with begun(study, home, options) as (folder, plan, task):
+        return prepare_study(folder, plan, task)
 
 
 def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], Estimate | None]:
@@ -95,23 +96,28 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
 
 
 @contextmanager
-def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFolder, Plan]]:
-    """Hold a study inside the block, with its folder, its plan and its MLflow experiments made."""
+def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFolder, Plan, Task | None]]:
+    """Hold a study inside the block, with its inputs checked and its MLflow experiments made.
+
+    Yields:
+        its folder, its plan, and its task, None if its models are prepared.
+    """
     quiet_libraries()
     folder = StudyFolder(home, study.name)
     with folder.lock(), sigterm_as_ctrl_c():
+        task = None if folder.read_prepared() else check_inputs(study)
         plan = folder.agree(_plan(study, options))
         store = folder.store(plan)
         experiment = store.create_experiment(study.name)
         store.create_experiment(f"{study.name}/summary")
         _refuse_strangers(store.runs(experiment), plan)
         store.tag_experiment(study.name, {"workbench.study": study_tag(plan)})
-        yield folder, plan
+        yield folder, plan, task
 
 
-def prepare_study(folder: StudyFolder, plan: Plan) -> Prepared:
+def prepare_study(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepared:
     """Prepare the models that all arms share, unless that was done, and describe them in MLflow."""
-    prepared = folder.read_prepared() or prepare_models(folder, plan)
+    prepared = folder.read_prepared() or prepare_models(folder, plan, task)
     store = folder.store(plan)
     store.tag_experiment(folder.name, {"workbench.prepared": prepared_tag(prepared.facts)})
     return prepared

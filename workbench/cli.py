@@ -190,9 +190,8 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
         show({"study": folder.name, "iterations": iterations, **status_facts(statuses)}, as_json)
     else:
         _print_outcome(statuses, iterations)
-        typer.echo(
-            f"go on with: {plan.command}" if _is_unfinished(statuses) else f"report: {folder.report}"
-        )
+        is_done = all(status.state in ("ok", "collapsed") for status in statuses)
+        typer.echo(f"report: {folder.report}" if is_done else f"go on with: {plan.command}")
 
 
 @app.command()

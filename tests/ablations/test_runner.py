@@ -1,0 +1,197 @@
+"""A whole study at toy size: what it leaves behind, how it goes on, what it refuses."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from ablations.folder import ChangedStudyError, find_study
+from ablations.locks import LockedError
+from ablations.runner import ablate, begun, dry_run
+from ablations.trials import Trials
+from ablations.worker import Stop
+from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
+from workbench.glossary import GLOSSARY
+from workbench.tracking import default_store
+from workbench.training import Run
+
+CELLS = ["vanilla/s0", "ppo_max/s0", "vanilla/s1", "ppo_max/s1"]
+
+
+def client(home: Path) -> MlflowClient:
+    return default_store(home).client
+
+
+def test_cells_run_seed_by_seed_and_end_once_each(undisturbed: Path) -> None:
+    folder = find_study(undisturbed, "toy")
+    plan = folder.read_plan()
+    assert plan is not None
+    statuses = Trials(folder, plan).status()
+    assert [status.cell.name for status in statuses] == CELLS
+    assert all(status.state in ("ok", "collapsed") for status in statuses)
+    assert run_names(undisturbed) == sorted(CELLS)
+
+
+def test_runs_carry_parameters_tags_and_artifacts(undisturbed: Path) -> None:
+    store = default_store(undisturbed)
+    runs = store.runs(store.create_experiment("toy"))
+    run = next(run for run in runs if run.info.run_name == "ppo_max/s1")
+    params, tags = run.data.params, run.data.tags
+    assert (params["arm"], params["seed"], params["task"]) == ("ppo_max", "1", "dialogue")
+    assert params["trick.value_clip"] == "true"
+    assert params["value_clip.clip_range"] == "0.2"
+    assert params["ppo.rollout_size"] == "8"
+    assert tags["outcome"] in ("ok", "collapsed")
+    assert tags["workbench.cell"] == "ppo_max/s1"
+    assert "torch" in json.loads(tags["versions"])
+    assert {"recipe_hash", "prepared_hash", "git_commit", "hardware", "optuna_trial"} <= set(tags)
+    assert run.info.status == "FINISHED"
+    artifacts = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+    assert artifacts == {"recipe.txt", "samples.json"}
+
+
+def test_metrics_stand_in_the_glossary_at_the_right_steps(undisturbed: Path) -> None:
+    steps: dict[str, set[int]] = {}
+    for _, key, step, _, _ in points(undisturbed):
+        steps.setdefault(key, set()).add(step)
+    assert set(steps) <= set(GLOSSARY)
+    assert steps["reward/proxy"] == {0, 1, 2, 3}
+    assert steps["eval/gold"] == {0, 2, 4}
+    assert steps["final/gold"] == {0}
+
+
+def test_experiment_tags_describe_study_and_prepared_models(undisturbed: Path) -> None:
+    found = client(undisturbed).get_experiment_by_name("toy")
+    study = json.loads(found.tags["workbench.study"])
+    assert study["arms"] == ["vanilla", "ppo_max"]
+    assert (study["baseline"], study["seeds"], study["iterations"]) == ("vanilla", [0, 1], 4)
+    prepared = json.loads(found.tags["workbench.prepared"])
+    assert set(prepared) >= {"hash", "pretrain", "sft", "reward_model", "start", "seconds"}
+    assert prepared["start"]["gold"] is not None
+    assert client(undisturbed).get_experiment_by_name("toy/summary") is not None
+
+
+def test_final_policies_are_kept_and_checkpoints_are_not(undisturbed: Path) -> None:
+    for cell in (undisturbed / "studies" / "toy" / "cells").iterdir():
+        assert (cell / "policy" / "model.safetensors").is_file()
+        assert not list(cell.glob("checkpoint-*"))
+
+
+def test_trial_parameters_are_booleans_per_trick_and_never_the_arm(undisturbed: Path) -> None:
+    folder = find_study(undisturbed, "toy")
+    plan = folder.read_plan()
+    assert plan is not None
+    trial = Trials(folder, plan)._study.trials[1]
+    assert trial.user_attrs["arm"] == "ppo_max"
+    assert "arm" not in trial.params
+    assert trial.params["seed"] == 0
+    assert trial.params["value_clip"] is True
+    assert trial.params["advantage_norm"] is False
+    assert trial.params["value_clip.clip_range"] == 0.2
+
+
+def test_a_finished_study_started_again_runs_nothing(finished: Path) -> None:
+    before = points(finished)
+    statuses = ablate(toy(), finished, OPTIONS)
+    assert len(statuses) == 4
+    assert points(finished) == before
+
+
+def test_added_seeds_and_arms_run_without_redoing_anything(finished: Path) -> None:
+    more = toy(seeds=[0, 1, 5], arms={"vanilla": "vanilla", "ppo_max": "ppo_max"})
+    before = points(finished)
+    statuses = run_here(more, finished)
+    assert [status.cell.name for status in statuses][-2:] == ["vanilla/s5", "ppo_max/s5"]
+    assert all(status.state in ("ok", "collapsed") for status in statuses)
+    assert [point for point in points(finished) if not point[0].endswith("s5")] == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"iterations": 9}, "ppo.iterations was 4 and is now 9"),
+        ({"arms": {"vanilla": "vanilla"}}, "arm ppo_max is gone"),
+        ({"arms": {"vanilla": "ppo_max", "ppo_max": "vanilla"}}, "arm vanilla is another recipe now"),
+        ({"seeds": [0]}, "seeds 1 are gone"),
+    ],
+)
+def test_a_changed_study_is_refused_with_what_changed(
+    undisturbed: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ChangedStudyError, match=sentence):
+        ablate(toy(**changes), undisturbed, OPTIONS)
+
+
+def test_an_experiment_with_runs_of_another_study_is_refused(finished: Path) -> None:
+    (finished / "studies" / "toy" / "study.json").unlink()
+    with pytest.raises(ChangedStudyError, match=r"already holds .* with other settings"):
+        ablate(toy(iterations=9), finished, OPTIONS)
+
+
+def test_a_second_start_is_refused_with_the_process_that_runs(new_home: Path) -> None:
+    with begun(toy(), new_home, OPTIONS):
+        with pytest.raises(LockedError, match=rf"already running as process {os.getpid()}"):
+            ablate(toy(), new_home, OPTIONS)
+
+
+def test_a_failed_trial_keeps_its_error_and_the_others_go_on(
+    prepared: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iterate = Run._iterate
+
+    def fail_once(self: Run, k: int) -> dict[str, float]:
+        if self.recipe.name == "ppo_max" and self.seed == 0 and k == 2:
+            raise MemoryError("out of memory")
+        return iterate(self, k)
+
+    monkeypatch.setattr(Run, "_iterate", fail_once)
+    statuses = {status.cell.name: status for status in run_here(toy(), prepared)}
+    assert statuses["ppo_max/s0"].state == "failed"
+    assert statuses["ppo_max/s0"].error == "MemoryError: out of memory"
+    assert sum(status.state == "failed" for status in statuses.values()) == 1
+    store = default_store(prepared)
+    [run] = store.runs(store.create_experiment("toy"), "tags.outcome = 'failed'")
+    assert run.data.tags["error"] == "MemoryError: out of memory"
+    assert run.info.status == "FAILED"
+
+    monkeypatch.undo()  # the cause is gone: the same command tries it again, from its checkpoint
+    assert all(status.state in ("ok", "collapsed") for status in run_here(toy(), prepared))
+    assert points(prepared) == points(undisturbed)
+
+
+def test_a_stopped_study_goes_on_to_the_same_numbers(prepared: Path, undisturbed: Path) -> None:
+    class AfterThree(Stop):
+        """Asks to stop when it has been asked three times."""
+
+        count = 0
+
+        @property  # type: ignore[override]
+        def is_asked(self) -> bool:
+            self.count += 1
+            return self.count > 3
+
+        @is_asked.setter
+        def is_asked(self, value: bool) -> None:
+            pass
+
+    stopped = run_here(toy(), prepared, AfterThree())
+    assert any(status.state == "stopped" for status in stopped)
+    run_here(toy(), prepared)
+    assert points(prepared) == points(undisturbed)
+    assert run_names(prepared) == sorted(CELLS)
+
+
+def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
+    statuses, estimate = dry_run(toy(), tmp_path / "home", OPTIONS)
+    assert [status.state for status in statuses] == ["missing"] * 4
+    assert estimate is not None
+    assert estimate.train_seconds > 0
+    assert "untrained" in estimate.basis
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_dry_run_of_a_finished_study_has_nothing_to_estimate(undisturbed: Path) -> None:
+    assert dry_run(toy(), undisturbed, OPTIONS)[1] is None

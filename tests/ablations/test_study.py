@@ -1,0 +1,128 @@
+"""Study files: what they say is what runs, and every mistake is one sentence with the right name."""
+
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations.designs import named_arms
+from ablations.study import Study, load_study, parse_changes
+
+GOOD = """
+question: q
+task: {name: dialogue, quality_alpha: 2}
+ppo: {policy_learning_rate: 1e-4}
+prepare: {sft: {steps: 3}}
+arms:
+  vanilla: vanilla
+  tight: {recipe: ppo_max, with: {value_clip.clip_range: 1e-1}, without: [reward_norm]}
+baseline: vanilla
+seeds: 2
+"""
+
+
+def load(folder: Path, text: str, **changes: Any) -> Study:
+    path = folder / "study.yaml"
+    path.write_text(text)
+    return load_study(path, changes)
+
+
+def test_a_study_is_named_after_its_file_and_resolves_its_arms(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD)
+    assert study.name == "study"
+    assert study.ppo.policy_learning_rate == 1e-4
+    tight = study.recipes["tight"]
+    assert tight.name == "tight"
+    assert tight.parameters()["value_clip.clip_range"] == 0.1
+    assert "reward_norm" not in {trick.name for trick in tight.tricks}
+
+
+def test_cells_are_paired_seed_by_seed(tmp_path: Path) -> None:
+    names = [cell.name for cell in named_arms(load(tmp_path, GOOD))]
+    assert names == ["vanilla/s0", "tight/s0", "vanilla/s1", "tight/s1"]
+
+
+def test_the_command_line_changes_any_key(tmp_path: Path) -> None:
+    changes = parse_changes(["ppo.iterations=7", "seeds=[4, 9]", "name=other", "prepare.sft.steps=1e1"])
+    study = load(tmp_path, GOOD, **changes)
+    assert (study.ppo.iterations, study.seeds, study.name) == (7, [4, 9], "other")
+    assert study.prepare.sft.steps == 10
+
+
+def test_infinity_survives_writing_and_reading(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD.replace("1e-1", ".inf"))
+    assert study.recipes["tight"].parameters()["value_clip.clip_range"] == inf
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence"),
+    [
+        ("question", "qestion", "unknown key 'qestion'; did you mean 'question'?"),
+        ("steps", "stps", "unknown key 'stps' in prepare.sft; did you mean 'steps'?"),
+        ("with:", "wth:", "unknown key 'wth' in arms.tight; did you mean 'with'?"),
+        (
+            "recipe: ppo_max",
+            "recpe: ppo_max",
+            "unknown key 'recpe' in arms.tight; did you mean 'recipe'?",
+        ),
+        ("vanilla: vanilla", "vanilla: vanila", "arm vanilla: unknown recipe 'vanila'; did you mean"),
+        (
+            "value_clip.",
+            "value_clp.",
+            "arm tight: unknown trick 'value_clp'; did you mean 'value_clip'?",
+        ),
+        ("clip_range", "clip_rnge", "unknown hyper-parameter 'clip_rnge' in trick value_clip; did you"),
+        ("1e-1", "-1", "arm tight: value_clip.clip_range must be above 0, got -1.0"),
+        ("1e-1", "wide", "arm tight: value_clip.clip_range must be a number, got 'wide'"),
+        ("[reward_norm]", "[reward_nrm]", "arm tight: unknown trick 'reward_nrm' in recipe ppo_max"),
+        ("[reward_norm]", "[value_clip]", "value_clip stands both in 'with' and in 'without'"),
+        (
+            "{value_clip.clip_range: 1e-1}",
+            "{token_mean: true, sequence_mean: true}",
+            "token_mean and sequence_mean exclude each other (group aggregation); keep one of them",
+        ),
+        (
+            "{value_clip.clip_range: 1e-1}",
+            "{experience_buffer.responses: 33}",
+            "experience_buffer.responses must divide the rollout size 128, got 33",
+        ),
+        (
+            "{value_clip.clip_range: 1e-1}",
+            "{value_clip: 3}",
+            "says no field; write 'value_clip.<field>'",
+        ),
+        ("baseline: vanilla", "baseline: vanila", "unknown baseline 'vanila'; did you mean 'vanilla'?"),
+        ("name: dialogue", "name: dialoge", "unknown task 'dialoge'; did you mean 'dialogue'?"),
+        ("quality_alpha", "quality_alpa", "task dialogue: unknown key 'quality_alpa'; did you mean"),
+        ("quality_alpha: 2", "quality_alpha: -2", "quality_alpha: it should be greater than 0, got -2"),
+        ("seeds: 2", "seeds: 0", "it should be a number of seeds, or a list of them, got 0"),
+        ("seeds: 2", "seeds: [1, 1]", "seeds must be distinct and not negative, got [1, 1]"),
+        ("question: q", "question: [q", "study.yaml:3: "),
+        ("question: q", "seeds: 3", "study.yaml:10: 'seeds' is given twice"),
+        ("tight:", "../tight:", "arms.../tight"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, right: str, wrong: str, sentence: str) -> None:
+    assert right in GOOD
+    with pytest.raises(ValueError) as error:
+        load(tmp_path, GOOD.replace(right, wrong, 1))
+    assert str(error.value).startswith(str(tmp_path / "study.yaml"))
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_two_arms_of_one_recipe_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="arms vanilla and again are the same recipe"):
+        load(tmp_path, "arms: {vanilla: vanilla, again: vanilla}")
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "quickstart.yaml").touch()
+    with pytest.raises(FileNotFoundError, match=r"did you mean '.*quickstart\.yaml'"):
+        load_study(tmp_path / "quikstart.yaml")
+
+
+@pytest.mark.parametrize("file", sorted(Path("ablations").rglob("*.yaml")), ids=str)
+def test_every_study_that_comes_with_the_project_is_sound(file: Path) -> None:
+    assert load_study(file).recipes

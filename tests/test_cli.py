@@ -1,0 +1,110 @@
+"""The command line: pages that teach, JSON for programs, errors of one sentence with exit status 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench import cli
+from workbench.tricks import registry
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process; return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["workbench", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    assert run(monkeypatch, "--help") == 0
+    page = capsys.readouterr().out
+    for command in "tricks recipes prepare train ablate worker status report ui example".split():
+        assert command in page
+
+
+def test_help_needs_no_heavy_package() -> None:
+    heavy = "('torch', 'mlflow', 'optuna', 'transformers')"
+    code = f"import sys, workbench.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_tricks_are_listed_with_all_their_facts(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    assert run(monkeypatch, "tricks", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [trick["name"] for trick in listed] == list(registry())
+    assert all(trick["summary"] and trick["source"] for trick in listed)
+
+
+def test_a_trick_page_shows_equation_source_and_hyper_parameters(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert run(monkeypatch, "tricks", "show", "value_clip") == 0
+    page = capsys.readouterr().out
+    for part in (
+        "½ max[(V − R)²",
+        "value_loss",
+        "(0, ∞]",
+        "0.05 … 1, log",
+        "value_mse",
+        "clip_range = inf",
+    ):
+        assert part in page
+
+
+def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    assert run(monkeypatch, "recipes", "diff", "vanilla", "ppo_max") == 0
+    page = capsys.readouterr().out
+    assert "value_clip" in page
+    assert "token_mean" not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tricks", "show", "value_clp"], "unknown trick 'value_clp'; did you mean 'value_clip'?"),
+        (["recipes", "show", "pomax"], "unknown recipe 'pomax'; did you mean 'ppo_max'?"),
+        (["ablate", "ablations/quikstart.yaml"], "did you mean 'ablations/quickstart.yaml'?"),
+        (
+            ["ablate", "ablations/quickstart.yaml", "--seeds", "few"],
+            "--seeds must be a number or a list",
+        ),
+        (["ablate", "ablations/quickstart.yaml", "--set", "ppo.epoch=1"], "did you mean 'epochs'?"),
+        (["ablate", "ablations/quickstart.yaml", "--set", "ppo"], "write --set key=value"),
+        (["train", "--recipe", "vanila"], "unknown recipe 'vanila'; did you mean 'vanilla'?"),
+        (["train", "--recipe", "vanilla", "--with", "gae.trac=1"], "did you mean 'trace'?"),
+        (["train", "--recipe", "vanilla", "--task", "dialog"], "did you mean 'dialogue'?"),
+        (["status", "nothing"], "unknown study 'nothing'"),
+        (["ui", "--home", "no/such/folder"], "there are no runs in no/such/folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, arguments: list[str], sentence: str
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    printed = capsys.readouterr()
+    assert sentence in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    assert run(monkeypatch, "--debug", "recipes", "show", "pomax") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_missing_data_is_found_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
+) -> None:
+    study, data = "ablations/studies/hh_rlhf.yaml", f"task.data={tmp_path / 'none.jsonl'}"
+    home = tmp_path / "home"
+    assert run(monkeypatch, "ablate", study, "--set", data, "--home", str(home)) == 2
+    assert "none.jsonl" in capsys.readouterr().err
+    assert not (home / "studies" / "hh_rlhf" / "study.json").exists()  # so the path can be put right
