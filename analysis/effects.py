@@ -63,14 +63,17 @@ def effects(study: Study, baseline: str | None = None) -> pd.DataFrame:
     chosen = baseline or study.baseline
     if baseline is not None and baseline not in study.arms:
         raise ValueError(f"baseline {baseline!r} is not an arm; arms: {', '.join(study.arms)}")
-    rows = []
-    for arm in study.arms:
-        for metric in FINAL:
-            own = _finals(study, arm, metric)
-            if arm != chosen and chosen is not None:
-                rows.append(_compare(arm, chosen, metric, own, _finals(study, chosen, metric)))
-            if metric in START_OF:
-                rows.append(_compare(arm, START, metric, own, _starts(study, arm, metric)))
+    rows = [
+        _compare(arm, chosen, metric, _finals(study, arm, metric), _finals(study, chosen, metric))
+        for arm in study.arms
+        for metric in FINAL
+        if chosen is not None and arm != chosen
+    ]
+    rows += [
+        _compare(arm, START, metric, _finals(study, arm, metric), _starts(study, arm, metric))
+        for arm in study.arms
+        for metric in START_OF
+    ]
     table = pd.DataFrame([row for row in rows if row["n"]], columns=_COLUMNS)
     for is_start in (False, True):
         family = (table["against"] == START) == is_start
@@ -145,43 +148,49 @@ def verdict(found: intervals.Interval) -> str:
     return FOUND if found.excludes_zero else NONE
 
 
-def effect_sentences(table: pd.DataFrame, metrics: tuple[str, ...] = FINAL) -> list[str]:
-    """Say each comparison with the baseline of `effects` in one sentence, in the order of metrics."""
-    chosen = table[(table["against"] != START) & table["metric"].isin(metrics)]
-    order = chosen["metric"].map({name: place for place, name in enumerate(metrics)})
-    return [effect_sentence(row) for _, row in chosen.loc[order.sort_values().index].iterrows()]
-
-
 def effect_sentence(row: "pd.Series[Any]") -> str:
     """Say one comparison: direction, size, interval, n, p; or that none was found, and what could be."""
     metric = GLOSSARY[row["metric"]]
-    label, unit = metric.label, "" if metric.unit in UNITLESS else f" {metric.unit}"
-    seeds = f"n = {row['n']} paired seed{'s' if row['n'] != 1 else ''}"
-    size = f"{number(abs(row['difference']))}{unit}"
+    label, unit = _capital(metric.label), "" if metric.unit in UNITLESS else f" {metric.unit}"
     against = f"its {START}" if row["against"] == START else row["against"]
     direction = "above" if row["difference"] > 0 else "below"
+    size = f"{number(abs(row['difference']))}{unit}"
+    claim = f"{label}: {row['arm']} is {size} {direction} {against}"
     if row["verdict"] == TOO_FEW:
-        return (
-            f"{_capital(label)}: {row['arm']} is {size} {direction} {against} ({seeds}: "
-            "too few for an interval, so this may be chance)."
-        )
-    ends = f"95 % interval {number(row['low'])} to {number(row['high'])}, {seeds}"
-    if row["verdict"] == NONE:
-        return (
-            f"{_capital(label)}: no difference found between {row['arm']} and {against} "
-            f"({number(row['difference'])}{unit}, {ends}); one of {number(row['detectable'])}{unit} "
-            "would have been found in four studies out of five."
-        )
-    return f"{_capital(label)}: {row['arm']} is {size} {direction} {against} ({ends}; {_p_words(row)})."
+        return f"{claim} (n = {row['n']}: too few seeds for an interval; this may be chance)."
+    sure = f"95 % interval {number(row['low'])} to {number(row['high'])}, n = {row['n']}"
+    if row["verdict"] == FOUND:
+        return f"{claim} ({sure}, {_p_words(row)})."
+    return (
+        f"{label}: no difference found between {row['arm']} and {against} "
+        f"({number(row['difference'])}{unit}, {sure}, {_p_words(row)}); one of "
+        f"{number(row['detectable'])}{unit} would be found in four such studies out of five."
+    )
 
 
 def _p_words(row: "pd.Series[Any]") -> str:
-    words = f"sign-flip p = {row['p']:.3g}, after Holm {row['p_holm']:.3g}"
-    if row["smallest_p"] > 0.05:
-        return f"{words}; {row['n']} seeds cannot give less than {row['smallest_p']:.3g}"
-    if row["p_holm"] > 0.05:
-        return f"{words}: weak evidence, given how many comparisons were made"
-    return words
+    if row["smallest_p"] > 0.05:  # no correction can matter: see p_note
+        return f"p = {row['p']:.3g}"
+    words = f"p = {row['p']:.3g}, after Holm {row['p_holm']:.3g}"
+    is_weak = row["verdict"] == FOUND and row["p_holm"] > 0.05
+    return f"{words}: weak, given how many comparisons were made" if is_weak else words
+
+
+def p_note(table: pd.DataFrame) -> str:
+    """Say what the p of a family of comparisons can show; empty where there is nothing to say."""
+    table = table[table["n"] >= intervals.MIN_SEEDS]
+    if not len(table):
+        return ""
+    n, floor = int(table["n"].min()), float(table["smallest_p"].max())
+    if floor > 0.05:
+        return (
+            f"{n} paired seeds cannot give a p (two-sided, by sign flips) below {floor:.3g}, even "
+            "where every seed agrees: go by the intervals, none of which is corrected for their number."
+        )
+    return (
+        f"p is two-sided, by sign flips over paired seeds; Holm's correction is over the "
+        f"{len(table)} comparisons of this kind."
+    )
 
 
 def _capital(text: str) -> str:
@@ -194,6 +203,6 @@ def number(value: float) -> str:
         return "–" if np.isnan(value) else ("∞" if value > 0 else "−∞")
     if value == 0:
         return "0"
-    digits = max(0, 2 - int(np.floor(np.log10(abs(value)))))
-    text = f"{value:.{min(digits, 6)}f}" if abs(value) < 1e6 else f"{value:.2e}"
+    exponent = int(f"{value:.2e}".partition("e")[2])  # after rounding: 9.999 is 10.0
+    text = f"{value:.{max(0, 2 - exponent)}f}" if -5 < exponent < 6 else f"{value:.2e}"
     return text.replace("-", "−")

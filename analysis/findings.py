@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,13 +10,15 @@ from scipy import stats
 
 from analysis import effects, stability
 from analysis.curves import curve_table
-from analysis.effects import number
 from analysis.intervals import MIN_SEEDS, smallest_p
 from analysis.panels import MAX_ARMS
 from analysis.runs import Study
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
-HEADLINE = ("final/gold", "final/win_rate", "final/proxy", "final/kl_to_sft")
+HEADLINE = (
+    *("final/gold", "final/win_rate", "final/proxy", "final/kl_to_sft"),
+    "final/held_out_perplexity",
+)
 """Metrics whose comparison is said in the summary; the rest stand in the table of effects."""
 
 
@@ -104,36 +107,38 @@ def warning_findings(ranking: pd.DataFrame) -> list[Finding]:
     if not len(own):
         return []
     spoke = own[own["announced"] > 0]
-    silent = [GLOSSARY[name].label for name in own.loc[own["announced"] == 0, "monitor"]]
     source = "warning_ranking.csv"
-    answers = [Finding(_warning_sentence(row), source) for _, row in spoke.iterrows()]
+    answers = [
+        Finding(_warning_sentence(row, is_first=place == 0), source)
+        for place, (_, row) in enumerate(spoke.iterrows())
+    ]
+    silent = [GLOSSARY[name].label for name in own.loc[own["announced"] == 0, "monitor"]]
     if silent:
         text = f"No warning before any of {own['falls'].max()} falls: {', '.join(silent)}."
         answers.append(Finding(text, source))
     return [*answers, Finding(f"The rule: {stability.RULES[rule]}.", "warnings.csv")]
 
 
-def _warning_sentence(row: "pd.Series[float]") -> str:
-    label = GLOSSARY[str(row["monitor"])].label
-    lead = f"{row['lead_median']:g} iterations before the fall"
-    if row["announced"] > 1:
-        lead = f"{lead} (median; {row['lead_min']:g} to {row['lead_max']:g})"
-    vain = f"; it also warned in {row['false_alarms']} of {row['held']} runs that held"
-    return (
-        f"{label[0].upper()}{label[1:]} warned before {row['announced']} of {row['falls']} falls, "
-        f"{lead}{vain if row['held'] else ''}."
-    )
+def _warning_sentence(row: "pd.Series[Any]", *, is_first: bool) -> str:
+    label = GLOSSARY[row["monitor"]].label
+    median, low, high = row["lead_median"], row["lead_min"], row["lead_max"]
+    spread = f"{low:g} to {high:g}, " if high > low else ""
+    count = f"{spread}warned before {row['announced']} of {row['falls']} falls"
+    vain = f"; also in {row['false_alarms']} of {row['held']} runs that held" if row["held"] else ""
+    lead = f"{median:g} iteration{'s' if median != 1 else ''}"
+    if is_first:
+        return f"First: {label}, {lead} before gold fell below its start (median; {count}{vain})."
+    return f"Then {label}, {lead} (median; {count}{vain})."
 
 
 def _effect_findings(table: pd.DataFrame, *, is_start: bool) -> list[Finding]:
     own = table[(table["against"] == effects.START) == is_start]
-    order = {name: place for place, name in enumerate((*HEADLINE, "final/held_out_perplexity"))}
-    if is_start:
-        order.pop("final/win_rate")
-    own = own[own["metric"].isin(list(order))]
-    place = own["metric"].map(order)
-    rows = own.loc[place.sort_values(kind="stable").index]
-    return [Finding(effects.effect_sentence(row), "effects.csv") for _, row in rows.iterrows()]
+    order = {name: place for place, name in enumerate(HEADLINE)}
+    rows = own[own["metric"].isin(list(order))]
+    rows = rows.loc[rows["metric"].map(order).sort_values(kind="stable").index]
+    said = [effects.effect_sentence(row) for _, row in rows.iterrows()]
+    note = effects.p_note(own)
+    return [Finding(text, "effects.csv") for text in (*said, note) if text]
 
 
 def limits(study: Study, tables: Tables) -> list[str]:
@@ -159,9 +164,10 @@ def _unfinished(study: Study, runs: pd.DataFrame) -> list[str]:
     running = runs[runs["outcome"] == "running"]
     if len(running):
         names = [f"{run.arm}/s{run.seed}" for run in running.itertuples()]
+        have = "has" if len(running) == 1 else "have"
         said.append(
-            f"{len(running)} runs have not finished ({_some(names)}); their curves are drawn as "
-            "far as they go, and comparisons of the end leave them out."
+            f"{len(running)} of {len(cells)} runs {have} not finished ({_some(names)}): curves are "
+            "drawn as far as they go, and comparisons of the end leave such runs out."
         )
     for _, run in runs[runs["outcome"] == "failed"].iterrows():
         why = f": {run['error']}" if isinstance(run["error"], str) and run["error"] else ""
@@ -244,8 +250,3 @@ def _not_finite(study: Study) -> list[str]:
 def _some(names: Sequence[str], most: int = 6) -> str:
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
-
-
-def short(mean: float, low: float, high: float) -> str:
-    """Write a mean with its interval for a table."""
-    return number(mean) + ("" if np.isnan(low) else f" [{number(low)}, {number(high)}]")

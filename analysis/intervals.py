@@ -190,7 +190,7 @@ def probability_of_improvement(
         return Interval(float(wins.mean()), np.nan, np.nan, n)
     draw = np.random.default_rng(seed).integers(0, n, (resamples, n))
     weight = np.stack([np.sum(draw == i, axis=1) for i in range(n)], axis=1) / n
-    resampled = np.clip(np.einsum("ri,ij,rj->r", weight, wins, weight), 0.0, 1.0)
+    resampled = np.einsum("ri,ij,rj->r", weight, wins, weight).round(12)
     tail = _expanded_tail(n, 0.95)
     low, high = np.quantile(resampled, (tail, 1.0 - tail))
     return Interval(float(wins.mean()), float(low), float(high), n)

@@ -90,7 +90,7 @@ def grid(
     columns = 1 if width < 5 else min(most, panels)
     rows = -(-panels // columns)
     figure = Figure(
-        figsize=(width, rows * height + top), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06)
+        figsize=(width, rows * height + top), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.09)
     )
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for spare in axes[panels:]:
@@ -105,7 +105,7 @@ def arm_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> No
         for arm in shown_arms(study)
     ]
     handles += list(extra)
-    columns = max(1, int(figure.get_figwidth() / 1.6))
+    columns = max(1, int(figure.get_figwidth() / 1.3))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
@@ -134,7 +134,9 @@ def gap(axes: Axes, text: str) -> None:
 def label(axes: Axes, metric: str, *, x: str = "") -> None:
     """Title a panel with the glossary's label of a metric, and its axis with the unit."""
     known = GLOSSARY[metric]
-    axes.set_title(textwrap.fill(known.label, 27))
+    place = axes.get_subplotspec()
+    is_narrow = place is not None and place.get_gridspec().ncols > 2
+    axes.set_title(textwrap.fill(known.label, 27 if is_narrow else 44, break_on_hyphens=False))
     axes.set_ylabel("" if known.unit == "1" else known.unit)
     axes.set_xlabel(x)
 

@@ -172,17 +172,24 @@ def reward_distribution(study: Study, width: float = PAGE) -> Figure:
     figure, axes = grid(max(1, len(arms)), width, height=2.1, top=0.0)
     for panel, arm in zip(axes, arms, strict=False):
         panel.set(title=arm, xlabel="PPO iteration", ylabel="reward-model score")
-        fan = {q: curve(study, f"reward/q{q}", arm) for q in ("05", "25", "50", "75", "95")}
-        if not all(len(one.steps) for one in fan.values()):
+        fan = _quantiles(study, arm)
+        if not len(fan):
             gap(panel, "quantiles of the score were not recorded")
             continue
-        tint, steps = colour(study, arm), fan["50"].steps
-        for low, high, alpha in (("05", "95", 0.18), ("25", "75", 0.35)):
-            ends = fan[low].centre, fan[high].centre
-            panel.fill_between(steps, *ends, color=tint, alpha=alpha, lw=0)
-        panel.plot(steps, fan["50"].centre, color=tint)
+        tint, steps = colour(study, arm), fan.index
+        for low, high, alpha in (("q05", "q95", 0.18), ("q25", "q75", 0.35)):
+            panel.fill_between(steps, fan[low], fan[high], color=tint, alpha=alpha, lw=0)
+        panel.plot(steps, fan["q50"], color=tint)
     _share_y(axes)
     return figure
+
+
+def _quantiles(study: Study, arm: str) -> pd.DataFrame:
+    """Return the five quantiles as columns, at those steps (the index) that have all of them."""
+    names = ("q05", "q25", "q50", "q75", "q95")
+    curves = {name: curve(study, f"reward/{name}", arm) for name in names}
+    columns = {name: pd.Series(one.centre, one.steps) for name, one in curves.items()}
+    return pd.DataFrame(columns).dropna()
 
 
 @styled
@@ -234,13 +241,14 @@ def _draw_run(panel: Axes, run: "pd.Series[Any]", y: float, tint: str) -> None:
 def _survival(panel: Axes, study: Study) -> None:
     panel.set(title="share of runs not collapsed", xlabel="PPO iteration", ylim=(-0.03, 1.05))
     table = stability.survival(study)
+    if not len(table):
+        gap(panel, "no run has recorded an iteration yet")
+        return
     for arm in shown_arms(study):
         one = table[table["arm"] == arm]
         tint, at = colour(study, arm), one["iteration"]
         panel.step(at, one["survival"], where="post", color=tint, ls=dashes(study, arm))
         panel.fill_between(at, one["low"], one["high"], step="post", color=tint, alpha=0.12, lw=0)
-    if not len(table):
-        gap(panel, "no run has recorded an iteration yet")
 
 
 @styled

@@ -1,6 +1,7 @@
 """Write a study's report: one self-contained HTML page, with its figures and tables beside it."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from analysis import stability
 from analysis.captions import CAPTIONS, figure_title
 from analysis.effects import number
-from analysis.findings import Finding, Tables, findings, limits, short, tables_of
+from analysis.findings import Finding, Tables, findings, limits, tables_of
 from analysis.panels import COLUMN, PAGE, render
 from analysis.plots import FIGURES
 from analysis.runs import Study, load
@@ -97,8 +98,13 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
+    environment.filters.update(number=number, unbroken=_unbroken)
     return environment.get_template("report.html")
+
+
+def _unbroken(text: str) -> str:
+    """Keep `95 %` and `n = 5` on one line."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\b[np]) (?==)|(?<==) (?=\d)", "\u00a0", text)
 
 
 def _write_tables(tables: Tables, said: dict[str, list[Finding]], folder: Path) -> None:
@@ -144,9 +150,9 @@ def _arm_rows(study: Study, tables: Tables) -> dict[str, Any]:
         outcome = runs["outcome"] if len(runs) else pd.Series(dtype=object)
         at = runs["collapse_iteration"].dropna() if len(runs) else pd.Series(dtype=float)
         finished = int(outcome.isin(["ok", "collapsed"]).sum())
-        when = f" (median {at.median():g})" if len(at) else ""
-        own = tables.arms[tables.arms["arm"] == arm].set_index("metric")
-        values = [short(*own.loc[name, ["mean", "low", "high"]].astype(float)) for name in metrics]
+        when = f"\nmedian at {at.median():g}" if len(at) else ""
+        own = {row["metric"]: row for _, row in tables.arms.iterrows() if row["arm"] == arm}
+        values = [_with_interval(own[name], "mean") for name in metrics]
         collapsed = f"{int((outcome == 'collapsed').sum())} of {finished}{when}"
         rows.append([arm, f"{finished} of {len(study.spec['seeds'])}", collapsed, *values])
     labels = [GLOSSARY[name].label.removeprefix("final ") for name in metrics]
@@ -161,7 +167,7 @@ def _effect_rows(table: pd.DataFrame) -> dict[str, Any]:
             GLOSSARY[row["metric"]].label.removeprefix("final "),
             row["arm"],
             row["against"],
-            short(row["difference"], row["low"], row["high"]),
+            _with_interval(row, "difference"),
             row["n"],
             f"{row['p']:.3g}",
             f"{row['p_holm']:.3g}",
@@ -172,6 +178,11 @@ def _effect_rows(table: pd.DataFrame) -> dict[str, Any]:
         for _, row in table.iterrows()
     ]
     return {"head": head, "rows": rows}
+
+
+def _with_interval(row: "pd.Series[Any]", estimate: str) -> str:
+    ends = f"\n[{number(row['low'])}, {number(row['high'])}]" if pd.notna(row["low"]) else ""
+    return number(row[estimate]) + ends
 
 
 def _run_rows(table: pd.DataFrame) -> dict[str, Any]:

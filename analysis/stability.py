@@ -28,8 +28,8 @@ OWN_BAND, HELD_RANGE = "own start", "runs that held"
 RULES = {
     HELD_RANGE: (
         "a monitor warns at the first of three consecutive iterations outside everything that it "
-        "did in any run that held. Should one more run hold, as likely as not like these h runs, "
-        "the chance that it leaves that range is at most 2/(h + 1)"
+        "did in any of the h runs that held. One more run that held as they did would leave that "
+        "range with probability at most 2/(h + 1)"
     ),
     OWN_BAND: (
         "a monitor warns at the first of three consecutive iterations further than four noise "
@@ -73,24 +73,33 @@ def own_band(values: FloatArray) -> tuple[float, float]:
 
 
 def gold_fall(study: Study, run_id: str) -> float:
-    """Return the iteration at which gold falls below its start for PATIENCE points; NaN if never.
+    """Return the iteration at which a run's gold falls below its start; NaN if never.
 
-    Below: by more than two standard errors of one rollout's mean, 2 σ_gold₀/√rollout_size, or twice
-    the curve's own noise where the study did not record σ_gold₀. Gold is taken from the rollouts
-    (`reward/gold`), from the evaluations where a run has no other.
+    Gold is taken from the rollouts (`reward/gold`), whose iteration 0 is the SFT policy, or from
+    the evaluations where a run has no other. See `fall_place`; the standard error of a rollout's
+    mean is σ_gold₀/√rollout_size, or the curve's own noise where the study has not recorded these.
     """
     steps, gold = _finite(study, run_id, "reward/gold")
     if not len(steps):
         steps, gold = _finite(study, run_id, "eval/gold")
-    if not len(steps):
-        return float("nan")
-    given = study.prepared.get("start", {})
-    start = given.get("gold")
-    start = float(gold[0]) if start is None else float(start)
-    spread, size = given.get("gold_std"), study.spec.get("rollout_size")
-    error = float(spread) / float(size) ** 0.5 if spread and size else noise_scale(gold)
-    place = first_streak(gold < start - 2.0 * np.nan_to_num(error))
+    spread = study.prepared.get("start", {}).get("gold_std")
+    size = study.spec.get("rollout_size")
+    known = float(spread) / float(size) ** 0.5 if spread and size else noise_scale(gold)
+    place = fall_place(gold, float(np.nan_to_num(known)))
     return float("nan") if place is None else float(steps[place])
+
+
+def fall_place(gold: FloatArray, error: float) -> int | None:
+    """Return the first of PATIENCE points in a row at which gold is below its first value.
+
+        gold_t < gold_0 − 2 · √2 · error
+
+    Args:
+        gold: [T].
+        error: standard error of one point; √2 · error is that of the difference of two. Of curves
+            that stay at their start for 60 points, about 2 in 100 are taken to fall.
+    """
+    return first_streak(gold < gold[:1] - 2.0 * np.sqrt(2.0) * error)
 
 
 def _finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:
@@ -104,7 +113,8 @@ def stability_table(study: Study) -> pd.DataFrame:
 
     `gold_falls` is the rule of `gold_fall`, independent of the outcome that the run itself tagged.
     """
-    return pd.DataFrame([_stability_row(study, run) for _, run in study.runs.iterrows()])
+    rows = [_stability_row(study, run) for _, run in study.runs.iterrows()]
+    return pd.DataFrame(rows, columns=_STABILITY_COLUMNS)
 
 
 def _stability_row(study: Study, run: "pd.Series[Any]") -> dict[str, Any]:
@@ -132,6 +142,13 @@ def _stability_row(study: Study, run: "pd.Series[Any]") -> dict[str, Any]:
     }
 
 
+_STABILITY_COLUMNS = [
+    *("arm", "seed", "outcome", "collapse_iteration", "gold_falls", "last_iteration"),
+    *("start_gold", "best_gold", "best_gold_iteration", "gap"),
+    *("final_gold", "final_proxy", "final_win_rate", "final_held_out_perplexity"),
+    *("final_kl_to_sft", "final_response_length"),
+    *("seconds", "collapse_reason", "error", "run_id"),
+]
 _FINALS = ("gold", "proxy", "win_rate", "held_out_perplexity", "kl_to_sft", "response_length")
 
 

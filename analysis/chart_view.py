@@ -1,0 +1,164 @@
+"""Save a chart view in MLflow: curves grouped by arm, in the sections of a stability report.
+
+A saved view is an experiment tag that MLflow's pages read and write; its form is not documented
+(measured with 3.17.2), so that nothing depends on it: where it cannot be written, a warning is logged.
+"""
+
+import base64
+import json
+import logging
+import time
+import zlib
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from analysis.runs import load
+from workbench.glossary import PAPER_FOUR
+
+KEY = "workbench-arms"
+"""Key of the view, part of its tag and of its address."""
+
+MAX_TAG = 20_000
+"""Longest value that MLflow takes for an experiment's tag."""
+
+_LOG = logging.getLogger(__name__)
+
+_SECTIONS = {
+    "Action-space monitors": PAPER_FOUR,
+    "Proxy and gold": ("eval/gold", "eval/proxy", "reward/gold", "reward/gap", "eval/win_rate"),
+    "Alignment tax": ("eval/held_out_perplexity",),
+    "Other monitors": (
+        *("policy/entropy", "policy/distinct", "policy/repeated", "policy/truncated"),
+        *("policy/kl_to_sft_exact", "policy/reference_perplexity", "policy/true_perplexity"),
+    ),
+    "The update": (
+        *("ppo/policy_loss", "ppo/value_loss", "ppo/approx_kl", "ppo/clip_fraction"),
+        *("ppo/explained_variance", "ppo/policy_gradient_norm", "ppo/critic_gradient_norm"),
+    ),
+}
+_LOGARITHMIC = ("policy/perplexity", "policy/reference_perplexity")
+_BARS = ("final/gold", "final/kl_to_sft", "final/collapsed")
+_AT_END = "At the end"
+
+
+def write_chart_view(study: str, tracking_uri: str) -> str:
+    """Save the view as a tag of the study's experiment; return the suffix of its address.
+
+    Returns:
+        `?compareRunsMode=CHART&viewStateShareKey=…`, to follow `#/experiments/<id>/runs`; "" where
+        the view could not be saved.
+    Raises:
+        ValueError: if the store or the study is missing.
+    """
+    metrics = load(study, tracking_uri).metric_names
+    value = view_tag(metrics, int(time.time() * 1000))
+    if len(value) > MAX_TAG:
+        _LOG.warning("the chart view has %d characters, over MLflow's %d", len(value), MAX_TAG)
+        return ""
+    try:
+        client = MlflowClient(tracking_uri)
+        experiment = client.get_experiment_by_name(study)
+        client.set_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{KEY}", value)
+    except (MlflowException, OSError) as error:
+        _LOG.warning("the chart view could not be saved: %s", error)
+        return ""
+    return f"?compareRunsMode=CHART&viewStateShareKey={KEY}"
+
+
+def view_tag(metrics: frozenset[str], now_ms: int) -> str:
+    """Return the value of the tag: JSON around the deflated state of MLflow's chart page."""
+    state = json.dumps(view_state(metrics), separators=(",", ":"))
+    packed = base64.b64encode(zlib.compress(state.encode(), level=9)).decode("ascii")
+    view = {"name": "workbench: arms", "createdAt": now_ms, "updatedAt": now_ms}
+    return json.dumps(view | {"state": f"deflate;{packed}"})
+
+
+def view_state(metrics: frozenset[str]) -> dict[str, Any]:
+    """Return the state of the chart page: sections, charts, columns, and runs grouped by arm."""
+    charts = [
+        _line(metric, section)
+        for section, members in _SECTIONS.items()
+        for metric in members
+        if metric in metrics
+    ]
+    charts += [_chart("BAR", metric, _AT_END, metricKey=metric) for metric in _BARS]
+    axes = {"xaxis": _axis("final/kl_to_sft"), "yaxis": _axis("final/gold")}
+    charts.append(_chart("SCATTER", "gold-against-kl", _AT_END, **axes))
+    used = {chart["metricSectionId"] for chart in charts}
+    columns = ["params.`arm`", "params.`seed`", "tags.`outcome`", "tags.`collapse_iteration`"]
+    return {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": True,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": [*columns, *(f"metrics.`{metric}`" for metric in _BARS)],
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsHiddenMode": "SHOWALL",
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsVisibilityMap": {},
+        "compareRunCharts": charts,
+        "compareRunSections": [_section(name) for name in (*_SECTIONS, _AT_END) if name in used],
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": True,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "param", "groupByData": "arm"}],
+        },
+        "groupsExpanded": {},
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+        },
+    }
+
+
+def _axis(metric: str) -> dict[str, str]:
+    return {"key": metric, "type": "METRIC"}
+
+
+def _section(name: str) -> dict[str, Any]:
+    flags = {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
+    return {"uuid": name, "name": name} | flags
+
+
+def _chart(kind: str, name: str, section: str, **settings: Any) -> dict[str, Any]:
+    return {
+        "uuid": f"{kind.lower()}-{name.replace('/', '-')}",
+        "type": kind,
+        "runsCountToCompare": 100,
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+    } | settings
+
+
+def _line(metric: str, section: str) -> dict[str, Any]:
+    return _chart(
+        "LINE",
+        metric,
+        section,
+        metricKey=metric,
+        selectedMetricKeys=[metric],
+        lineSmoothness=0,
+        xAxisScaleType="linear",
+        scaleType="log" if metric in _LOGARITHMIC else "linear",
+        range={},
+        xAxisKey="step",
+        selectedXAxisMetricKey="",
+        yAxisKey="metric",
+        yAxisExpressions=[],
+        ignoreOutliers=False,
+        useGlobalXaxisKey=True,
+        useGlobalLineSmoothing=True,
+    )

@@ -1,0 +1,114 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from analysis import panels, plots
+from analysis.runs import Study
+from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
+from workbench.glossary import GLOSSARY
+
+FEWER = replace(QUICKSTART, seeds=(0, 1), iterations=40)
+
+
+def texts(figure: Figure) -> str:
+    found = [text for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+    return " ".join(" ".join(text.get_text().split()) for text in found)
+
+
+def sizes(figure: Figure) -> list[float]:
+    found = figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))
+    return [text.get_fontsize() for text in found if text.get_text()]
+
+
+@pytest.mark.parametrize("name", plots.FIGURES)
+def test_text_is_eight_points_or_more_at_column_width(name: str, study: Study) -> None:
+    figure = plots.FIGURES[name](study, panels.COLUMN)
+    assert figure.get_figwidth() == panels.COLUMN
+    assert min(sizes(figure)) >= 8
+
+
+def test_axes_bear_the_labels_and_units_of_the_glossary(study: Study) -> None:
+    figure = plots.monitors(study)
+    kl = GLOSSARY["policy/kl_to_sft"]
+    panel = next(one for one in figure.axes if one.get_title(loc="left") == kl.label)
+    assert panel.get_ylabel() == kl.unit
+
+
+def test_every_recorded_monitor_is_drawn_in_some_panel(study: Study) -> None:
+    drawn = "".join(texts(draw(study)) for draw in (plots.monitors, plots.other_monitors))
+    drawn += texts(plots.held_out_perplexity(study)) + texts(plots.reward_against_kl(study))
+    names = [name for name in study.metric_names if not name.startswith(("final/", "reward/q"))]
+    missing = [name for name in names if GLOSSARY[name].label not in drawn]
+    assert not missing
+
+
+def test_the_scale_of_an_axis_follows_its_rule() -> None:
+    # 30 times the median is the limit: medians 1, largest 30 and 31
+    assert panels.scale_rule(np.array([1.0, 1, 1, 30])) == "linear"
+    assert panels.scale_rule(np.array([1.0, 1, 1, 31])) == "log"
+    assert panels.scale_rule(np.array([0.0, 1, 1, 1, 31])) == "symlog"
+    assert panels.scale_rule(np.array([-1.0, 1, 1, 31])) == "linear"
+    assert panels.scale_rule(np.array([-1.0, 1, 1, 1001])) == "symlog"
+    assert panels.scale_rule(np.array([np.nan, 1, np.inf])) == "linear"
+
+
+def test_colours_and_dashes_tell_arms_apart() -> None:
+    pairs = zip(panels._OKABE_ITO, panels._DASHES * 2, strict=True)
+    assert len(set(pairs)) == panels.MAX_ARMS
+
+
+CASES = {
+    "one seed": (replace(FEWER, seeds=(0,)), ""),
+    "one arm": (Plan({"a": Arm()}, seeds=(0, 1)), "no finished run to compare"),
+    "no gold judge": (replace(FEWER, gold=False), "gold score, held-out prompts or KL was not recorded"),
+    "no monitors": (
+        replace(FEWER, drop=("policy/kl_to_sft", "reward/q05", "eval/held_out_perplexity")),
+        "not recorded in this study",
+    ),
+    "unfinished": (
+        replace(FEWER, stop={f"{arm}/s{seed}": 12 for arm in FEWER.arms for seed in (0, 1)}),
+        "no finished run to compare",
+    ),
+    "all failed": (
+        replace(FEWER, failed={f"{arm}/s{seed}": "x" for arm in FEWER.arms for seed in (0, 1)}),
+        "no run has recorded an iteration yet",
+    ),
+    "no runs": (replace(FEWER, seeds=()), "no run has recorded an iteration yet"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_figure_of_an_incomplete_study_says_what_is_missing(
+    case: str, make_study: Callable[[Plan], Study]
+) -> None:
+    plan, expected = CASES[case]
+    study = make_study(plan)
+    said = " ".join(texts(draw(study)) for draw in plots.FIGURES.values())
+    assert expected in said
+
+
+def test_a_figure_with_nan_infinity_and_a_single_point_renders(
+    make_study: Callable[[Plan], Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(replace(FEWER, stop={"vanilla/s0": 1, "vanilla/s1": 1}))
+    values = study.metrics["value"].to_numpy().copy()
+    values[::3], values[1::7] = np.nan, np.inf
+    broken = replace(study, metrics=study.metrics.assign(value=values))
+    for draw in (plots.monitors, plots.reward_against_kl, plots.reward_distribution):
+        assert panels.render(draw(broken), "png").startswith(b"\x89PNG")
+
+
+def test_a_figure_renders_to_the_same_bytes(study: Study, tmp_path: Path) -> None:
+    first, second = (panels.render(plots.reward_model(study), "svg") for _ in range(2))
+    assert first == second
+
+
+def test_more_arms_than_colours_keep_the_baseline(make_study: Callable[[Plan], Study]) -> None:
+    arms = {f"arm{i:02}": Arm() for i in range(10)}
+    study = make_study(Plan(arms, seeds=(0,), iterations=10))
+    moved = replace(study, spec=study.spec | {"baseline": "arm09"})
+    assert panels.shown_arms(moved) == ("arm09", *list(arms)[:7])

@@ -1,0 +1,216 @@
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analysis.report
+from analysis import effects, plots, stability
+from analysis.findings import collapse_findings, findings, limits, tables_of
+from analysis.report import samples, write_report
+from analysis.runs import Study, load
+from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
+
+SMALL = replace(QUICKSTART, iterations=40)
+
+
+class Page(HTMLParser):
+    """Collects text, addresses of resources and links, and the names of elements."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.text, self.addresses, self.elements = "", [], []  # type: ignore[var-annotated]
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.addresses += [v for k, v in attrs if k in ("src", "srcset", "href", "action", "data")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data.replace("\u00a0", " ")
+
+
+@pytest.fixture(scope="session")
+def page(report: Path) -> Page:
+    return Page(report / "report.html")
+
+
+def test_a_report_is_written_where_torch_cannot_be_imported(report: Path) -> None:
+    assert (report / "report.html").stat().st_size > 100_000
+
+
+def test_the_page_asks_for_nothing_outside_itself(page: Page) -> None:
+    assert page.addresses
+    assert all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in page.addresses)
+    assert not {"script", "link", "iframe", "object"} & set(page.elements)
+    assert "@import" not in page.text and "url(" not in page.text
+
+
+def test_every_figure_is_inline_twice_and_lies_beside_the_page(page: Page, report: Path) -> None:
+    inline = [one for one in page.addresses if one.startswith("data:")]
+    assert len(inline) == 2 * len(plots.FIGURES)
+    for name in plots.FIGURES:
+        assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (report / "figures" / f"{name}.svg").read_bytes()
+
+
+def test_every_finding_stands_on_the_page(page: Page, report: Path) -> None:
+    found = pd.read_csv(report / "findings.csv")
+    assert len(found) > 10
+    for text in found["finding"]:
+        assert text in page.text
+    for source in set(found["source"]):
+        assert (report / source).is_file()
+
+
+def test_sentences_on_effects_can_be_written_again_from_the_csv(report: Path) -> None:
+    table = pd.read_csv(report / "effects.csv")
+    again = {effects.effect_sentence(row) for _, row in table.iterrows()}
+    found = pd.read_csv(report / "findings.csv")
+    said = found.loc[found["source"] == "effects.csv", "finding"]
+    notes = {effects.p_note(table[table["n"] == 5])}
+    assert set(said) - notes <= again
+    assert len(set(said) - notes) == 11
+
+
+def test_effects_in_the_csv_equal_the_differences_of_its_runs(report: Path) -> None:
+    runs = pd.read_csv(report / "runs.csv").pivot(index="seed", columns="arm", values="final_gold")
+    table = pd.read_csv(report / "effects.csv")
+    row = table[(table["against"] == "vanilla") & (table["metric"] == "final/gold")].iloc[0]
+    assert row["difference"] == pytest.approx((runs["ppo_max"] - runs["vanilla"]).mean(), rel=1e-12)
+
+
+def test_sentences_on_collapse_can_be_written_again_from_the_csv(report: Path, study: Study) -> None:
+    found = pd.read_csv(report / "findings.csv")
+    said = found.loc[found["source"] == "runs.csv", "finding"].tolist()
+    again = collapse_findings(study, pd.read_csv(report / "runs.csv"))
+    assert said == [one.text for one in again]
+    # five of five collapsed at 30, 34, 38, 32, 36; exact interval of 5/5: low = 0.025^(1/5) = 48 %
+    assert said[0] == (
+        "vanilla collapsed in 5 of 5 runs, at iterations 30 to 38, median 34 "
+        "(95 % interval of the rate 48 % to 100 %, n = 5)."
+    )
+    assert said[1].startswith("ppo_max held: none of 5 runs collapsed")
+
+
+def test_the_first_monitor_is_named_with_its_lead(report: Path) -> None:
+    with open(report / "findings.csv", encoding="utf-8") as file:
+        rows = [row["finding"] for row in csv.DictReader(file)]
+    first = next(row for row in rows if row.startswith("First: "))
+    assert first == (
+        "First: KL to the SFT policy, 14 iterations before gold fell below its start "
+        "(median; warned before 5 of 5 falls)."
+    )
+    ranking = pd.read_csv(report / "warning_ranking.csv")
+    assert ranking.iloc[0]["rule"] == stability.HELD_RANGE
+    assert ranking.iloc[0]["lead_median"] == 14
+
+
+def test_curves_in_the_csv_are_interquartile_means_of_the_runs(report: Path, study: Study) -> None:
+    curves = pd.read_csv(report / "curves.csv").set_index(["arm", "metric", "step"])
+    row = curves.loc[("vanilla", "policy/kl_to_sft", 40)]
+    _, values = study.curves("policy/kl_to_sft", "vanilla")
+    # five seeds: the least and the greatest are cut
+    assert row["iqm"] == pytest.approx(np.sort(values[:, 40])[1:4].mean(), rel=1e-12)
+    assert row["low"] <= row["iqm"] <= row["high"] and row["n"] == 5
+
+
+def test_the_page_tells_how_it_was_run(page: Page) -> None:
+    for text in ("workbench ablate demo.yaml", "torch 2.13.0", "abc1234", "2 cores", "kl_penalty"):
+        assert text in page.text
+
+
+def test_sample_responses_are_of_the_last_iteration_and_escaped(page: Page, study: Study) -> None:
+    found = samples(study)
+    assert [one["arm"] for one in found] == ["vanilla", "ppo_max"]
+    assert {row["iteration"] for one in found for row in one["rows"]} == {60}
+    assert "how do i start bread <0> ?" in page.text
+    assert "knead at 60 & rest ." in page.text
+
+
+@pytest.fixture
+def write(
+    make_store: Callable[[Plan], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Plan], str]:
+    """Write a report with one figure (test_plots draws all), and return its text."""
+    monkeypatch.setattr(analysis.report, "FIGURES", {"differences": plots.differences})
+
+    def text_of(plan: Plan) -> str:
+        return Page(write_report(plan.name, make_store(plan), tmp_path / "out")).text
+
+    return text_of
+
+
+EVERY_CELL = [f"{arm}/s{seed}" for arm in SMALL.arms for seed in SMALL.seeds]
+LIMITS = {
+    "one seed": (replace(SMALL, seeds=(0,)), "has 1 finished seed; fewer than 3 give no interval"),
+    "one arm": (Plan({"a": Arm()}), "The study has one arm"),
+    "no gold judge": (replace(SMALL, gold=False), "No gold score was recorded"),
+    "a monitor missing": (
+        replace(SMALL, drop=("policy/perplexity",)),
+        "Not recorded: perplexity of responses.",
+    ),
+    "unfinished": (replace(SMALL, stop={"vanilla/s0": 5}), "1 of 10 runs has not finished (vanilla/s0)"),
+    "failed": (
+        replace(SMALL, failed={"vanilla/s0": "out of memory"}),
+        "vanilla/s0 failed: out of memory. Comparisons leave it out.",
+    ),
+    "nothing finished": (
+        replace(SMALL, stop=dict.fromkeys(EVERY_CELL, 5)),
+        "vanilla: no run has finished yet.",
+    ),
+    "nothing recorded": (replace(SMALL, failed=dict.fromkeys(EVERY_CELL, "no")), "failed: no"),
+    "few seeds": (SMALL, "5 paired seeds cannot give a two-sided sign-flip p below 0.0625"),
+    "none held": (
+        replace(SMALL, arms={"vanilla": QUICKSTART.arms["vanilla"]}),
+        "0 runs held to the end; fewer than 3 give no range of healthy values",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_what_could_not_be_done_is_said(case: str, make_study: Callable[[Plan], Study]) -> None:
+    plan, expected = LIMITS[case]
+    study = make_study(plan)
+    tables = tables_of(study)
+    answers = [one.text for group in findings(study, tables).values() for one in group]
+    assert expected in " ".join([*answers, *limits(study, tables)])
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (replace(SMALL, seeds=()), "No run has started."),
+        (LIMITS["nothing recorded"][0], "No two finished runs share a seed"),
+        (LIMITS["unfinished"][0], "1 of 10 runs has not finished (vanilla/s0)"),
+        (Plan({"a": Arm(), "b": Arm()}), "Final gold score: no difference found between b and a"),
+    ],
+)
+def test_a_page_is_written_of_any_study(plan: Plan, expected: str, write: Callable[[Plan], str]) -> None:
+    assert expected in write(plan)
+
+
+def test_values_that_are_not_finite_are_counted(study: Study) -> None:
+    values = study.metrics["value"].to_numpy().copy()
+    places = np.flatnonzero(study.metrics["metric"] == "policy/entropy")[:2]
+    values[places] = np.nan, np.inf
+    broken = replace(study, metrics=study.metrics.assign(value=values))
+    said = limits(broken, tables_of(broken))
+    assert said[-1].endswith("left out of curves and means: policy/entropy (2).")
+
+
+def test_runs_that_have_not_started_are_listed(study: Study) -> None:
+    asked = replace(study, spec=study.spec | {"seeds": [0, 1, 2, 3, 4, 5]})
+    said = limits(asked, tables_of(asked))
+    assert "2 of 12 runs have not started: ppo_max/s5, vanilla/s5." in said
+
+
+def test_samples_that_are_no_table_are_left_out(make_store: Callable[[Plan], str]) -> None:
+    uri = make_store(SMALL)
+    for file in Path(uri.removeprefix("sqlite:///")).parent.rglob("samples.json"):
+        file.write_text("{}")
+    assert samples(load("demo", uri)) == []

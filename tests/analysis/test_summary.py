@@ -1,0 +1,95 @@
+import json
+import zlib
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from analysis import chart_view, store
+from analysis.chart_view import write_chart_view
+from analysis.curves import curve
+from analysis.runs import load
+from analysis.summary import write_summary
+from tests.analysis.synthetic_store import QUICKSTART, Plan
+
+SHORT = replace(QUICKSTART, iterations=20, seeds=(0, 1, 2))
+
+
+def test_the_summary_has_one_run_an_arm_with_interval_metrics(
+    make_store: Callable[[Plan], str],
+) -> None:
+    uri = make_store(SHORT)
+    write_summary("demo", uri)
+    raw = store.read(uri, "demo/summary")
+    assert raw is not None
+    assert sorted(run.params["arm"] for run in raw.runs) == ["ppo_max", "vanilla"]
+    run = next(run for run in raw.runs if run.params["arm"] == "vanilla")
+    points = raw.points[run.run_id]
+    study = load("demo", uri)
+    found = curve(study, "policy/kl_to_sft", "vanilla")
+    for end, values in (("iqm", found.centre), ("low", found.low), ("high", found.high)):
+        logged = points[points["metric"] == f"policy/kl_to_sft.{end}"]
+        assert logged["step"].tolist() == list(range(20))
+        np.testing.assert_array_equal(logged["value"], values)
+
+
+def test_a_summary_written_again_replaces_its_runs_and_no_others(
+    make_store: Callable[[Plan], str], tmp_path: Path
+) -> None:
+    uri = make_store(SHORT)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.html").write_text("<p>report</p>")
+    write_summary("demo", uri, tmp_path / "report")
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("demo/summary").experiment_id
+    client.create_run(experiment, run_name="prepared")
+    write_summary("demo", uri)
+    runs = client.search_runs([experiment])
+    assert sorted(run.info.run_name for run in runs) == ["ppo_max", "prepared", "report", "vanilla"]
+    logged = next(run for run in runs if run.info.run_name == "report")
+    assert [one.path for one in client.list_artifacts(logged.info.run_id)] == ["report.html"]
+    assert "/artifacts/summary/" in logged.info.artifact_uri
+
+
+def test_a_missing_study_has_no_summary(quickstart: str) -> None:
+    with pytest.raises(ValueError, match="there is no study"):
+        write_summary("nothing", quickstart)
+
+
+def state_of(tag: str) -> dict[str, object]:
+    view = json.loads(tag)
+    found: dict[str, object] = json.loads(zlib.decompress(b64decode(view["state"][8:])))
+    return found
+
+
+def test_the_chart_view_groups_by_arm_and_opens_by_its_key(
+    make_store: Callable[[Plan], str],
+) -> None:
+    uri = make_store(SHORT)
+    suffix = write_chart_view("demo", uri)
+    assert suffix == "?compareRunsMode=CHART&viewStateShareKey=workbench-arms"
+    tags = MlflowClient(uri).get_experiment_by_name("demo").tags
+    state = state_of(tags["mlflow.sharedViewState.workbench-arms"])
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "arm"}]
+    charts = {chart.get("metricKey") for chart in state["compareRunCharts"]}
+    assert {"policy/kl_to_sft", "reward/proxy", "final/gold"} <= charts
+
+
+def test_a_chart_of_a_metric_that_was_not_recorded_is_left_out() -> None:
+    charts = chart_view.view_state(frozenset({"reward/proxy"}))["compareRunCharts"]
+    lines = [chart["metricKey"] for chart in charts if chart["type"] == "LINE"]
+    assert lines == ["reward/proxy"]
+
+
+def test_a_view_too_long_for_a_tag_is_warned_of_and_not_saved(
+    make_store: Callable[[Plan], str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(chart_view, "MAX_TAG", 10)
+    assert write_chart_view("demo", make_store(SHORT)) == ""
+    assert "over MLflow's 10" in caplog.text
