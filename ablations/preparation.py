@@ -10,7 +10,7 @@ from workbench.models import require_folder
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tasks.base import Task
-from workbench.training import Run, make_accelerator, start_facts
+from workbench.training import Run, make_accelerator
 
 
 def check_inputs(study: Study) -> Task:
@@ -45,7 +45,7 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     seconds = time.monotonic() - start
     cell = next(iter(plan.cells.values()))
     run = Run(task, cell.recipe, study.ppo, prepared, cell.seed, folder.cell(cell), accelerator)
-    folder.write_prepared(prepared, start_facts(run), seconds)
+    folder.write_prepared(prepared, run.evaluator.facts(), seconds)
     written = folder.read_prepared()
     if written is None:
         raise FileNotFoundError(f"prepared models vanished from {folder.home / 'prepared'}")

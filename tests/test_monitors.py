@@ -258,7 +258,7 @@ def test_without_a_judge_only_the_gold_metrics_are_missing(prepared: Prepared, f
 def test_at_the_start_the_policy_is_the_sft_policy(prepared: Prepared, folder: Path) -> None:
     run = make_run(prepared, folder, VANILLA)
     first = run.train(ListTracker()).history[0][1]
-    gold, proxy = run.start.gold, run.start.proxy
+    gold, proxy = run.evaluator.start.gold, run.evaluator.start.proxy
     assert gold is not None
     assert first["eval/win_rate"] == 0.5  # the same responses: every comparison is a tie
     assert first["eval/gold"] == pytest.approx(sum(gold) / len(gold))
@@ -282,9 +282,12 @@ def test_held_out_perplexity_is_that_of_a_plain_forward(prepared: Prepared, fold
 def test_the_gap_is_in_standard_deviations_of_the_start(prepared: Prepared, folder: Path) -> None:
     run = make_run(prepared, folder)
     first = run.train(ListTracker()).history[0][1]
-    assert run.start.gold is not None
+    assert run.evaluator.start.gold is not None
     moved = []
-    for now, start in ((first["reward/proxy"], run.start.proxy), (first["reward/gold"], run.start.gold)):
+    for now, start in (
+        (first["reward/proxy"], run.evaluator.start.proxy),
+        (first["reward/gold"], run.evaluator.start.gold),
+    ):
         spread = torch.tensor(start, dtype=torch.float64).std()
         moved.append((now - sum(start) / len(start)) / max(float(spread), 1e-6))
     assert first["reward/gap"] == pytest.approx(moved[0] - moved[1], rel=1e-5)

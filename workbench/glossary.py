@@ -1,6 +1,7 @@
 """Every metric of the workbench, defined once: name, unit, estimator, source. Pure data.
 
-A metric is a mean over the responses of one PPO iteration unless its estimator says otherwise.
+A metric is a mean over the responses of one PPO iteration unless its estimator says otherwise; where
+an iteration has several buffers, its policy and ppo metrics are means over buffers of equal size.
 y is a response of |y| tokens (the end-of-sequence token included), π_old the policy that sampled it,
 π the policy being updated, π_ref the SFT policy. Prefixes are the sections of the MLflow chart page.
 """

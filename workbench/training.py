@@ -14,21 +14,16 @@ from accelerate import Accelerator
 
 from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpoint
 from workbench.collapse import Collapse, find_collapse, has_diverged
+from workbench.evaluation import Evaluator, mean
 from workbench.models import Models, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
 from workbench.progress import track
 from workbench.recipe import Recipe
-from workbench.sampling import sample
 from workbench.seeding import generator
 from workbench.settings import PpoSettings
 from workbench.stages.ppo import Ppo, make_optimiser
 from workbench.stages.prepare import Prepared
-from workbench.stages.pretrain import held_out_perplexity
-from workbench.stages.reward_model import score_rows
 from workbench.tasks.base import Task, Tokens
-
-SAMPLE_ROWS = 16
-"""Held-out prompts whose responses are kept as text."""
 
 
 class Tracker(Protocol):
@@ -45,20 +40,6 @@ class Tracker(Protocol):
 
 class Interrupted(Exception):
     """The run was asked to stop; its checkpoint is written."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Responses to the held-out prompts and what the judges say of them."""
-
-    responses: list[Tokens]
-    proxy: list[float]
-    gold: list[float] | None
-
-    @property
-    def verdict(self) -> list[float]:
-        """The score that decides who wins: gold, or the reward model where there is no gold judge."""
-        return self.gold if self.gold is not None else self.proxy
 
 
 @dataclass(frozen=True)
@@ -131,7 +112,7 @@ class Run:
             if stop:
                 raise Interrupted(f"stopped after iteration {k + 1} of {settings.iterations}")
         if progress.iteration == settings.iterations and self.history[-1][0] < settings.iterations:
-            self.history.append((settings.iterations, finite(self._evaluation())))
+            self.history.append((settings.iterations, finite(self.evaluator.metrics())))
         self._report(tracker)
         return self._result()
 
@@ -175,9 +156,9 @@ class Run:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @cached_property
-    def start(self) -> Judged:
-        """What the SFT policy answers to the held-out prompts."""
-        return self._judge(self.ppo.models.reference)
+    def evaluator(self) -> Evaluator:
+        """Held-out prompts and texts, and what the SFT policy makes of them."""
+        return Evaluator(self.task, self.ppo, self.settings.eval_prompts)
 
     def prompts(self, k: int) -> list[Tokens]:
         """Return the prompts of iteration k: pass after pass over all of them, each in a new order."""
@@ -195,21 +176,10 @@ class Run:
     def _train_prompts(self) -> list[Tokens]:
         return self.task.train_prompts()
 
-    @cached_property
-    def _eval_prompts(self) -> list[Tokens]:
-        """An even spread over the task's held-out prompts, so that every kind is among them."""
-        every, wanted = self.task.eval_prompts(), self.settings.eval_prompts
-        stride = max(1.0, len(every) / wanted)
-        return [every[int(i * stride)] for i in range(min(wanted, len(every)))]
-
-    @cached_property
-    def _held_out(self) -> list[Tokens]:
-        return self.task.held_out_texts()
-
     def _iterate(self, k: int) -> dict[str, float]:
         """Evaluate if it is time, then do iteration k; return its record."""
         is_evaluated = k % self.settings.eval_every == 0
-        metrics = self._evaluation() if is_evaluated else {}
+        metrics = self.evaluator.metrics() if is_evaluated else {}
         watch = self.ppo.stopwatch
         watch.lap()
         with watch("iteration"):
@@ -222,46 +192,16 @@ class Run:
                 f"the reward model in {self.prepared.reward_model} returned NaN at iteration {k}"
             )
         if "reward/gold" in metrics:
-            metrics["reward/gap"] = self._gap(metrics["reward/proxy"], metrics["reward/gold"])
+            metrics["reward/gap"] = self.evaluator.gap(metrics["reward/proxy"], metrics["reward/gold"])
         for name, group in zip(("policy", "critic"), self.ppo.optimiser.param_groups, strict=True):
             metrics[f"ppo/{name}_learning_rate"] = group["lr"]
         return finite(metrics | watch.lap())
-
-    def _evaluation(self) -> dict[str, float]:
-        """Measure the policy on prompts and texts that nothing trains on."""
-        judged, start = self._judge(self.ppo.models.policy), self.start
-        pairs = list(zip(judged.verdict, start.verdict, strict=True))
-        metrics = {
-            "eval/proxy": _mean(judged.proxy),
-            "eval/win_rate": _mean([float(new > old) + 0.5 * float(new == old) for new, old in pairs]),
-            "eval/held_out_perplexity": held_out_perplexity(
-                self.ppo.models.policy, self._held_out, pad=self.ppo.pad
-            ),
-        }
-        return metrics | ({"eval/gold": _mean(judged.gold)} if judged.gold is not None else {})
-
-    @torch.no_grad()
-    def _judge(self, policy: Policy) -> Judged:
-        """Let a policy answer the held-out prompts, always with the same random numbers."""
-        prompts, ppo = self._eval_prompts, self.ppo
-        sampling = ppo.sampling(len(prompts))
-        with self.accelerator.autocast():
-            samples = sample(
-                policy, prompts, sampling, eos=ppo.eos, pad=ppo.pad, seed=(self.seed, "evaluation")
-            )
-        responses = samples.responses()
-        rows = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
-        proxy = score_rows(ppo.models.reward_model, rows, ppo.pad).tolist()
-        return Judged(responses, proxy, self.task.gold(prompts, responses))
-
-    def _gap(self, proxy: float, gold: float) -> float:
-        return _standardised(proxy, self.start.proxy) - _standardised(gold, self.start.verdict)
 
     def _require_room(self) -> None:
         """Refuse prompts that leave no room for a response of full length in the model's context."""
         config = self.ppo.models.policy.model.config
         room = getattr(config, "max_position_embeddings", math.inf)
-        longest = max(map(len, [*self._train_prompts, *self._eval_prompts]))
+        longest = max(map(len, [*self._train_prompts, *self.evaluator.prompts]))
         if longest + self.settings.max_response_tokens > room:
             raise ValueError(
                 f"a prompt of {longest} tokens and a response of {self.settings.max_response_tokens} "
@@ -274,31 +214,9 @@ class Run:
         tracker.log([record for record in self.history if record[0] > last])
 
     def _result(self) -> Result:
-        gold = self.start.gold
-        error = _deviation(gold) / math.sqrt(len(gold)) if gold else None
-        collapse = find_collapse(self.history, error)
+        collapse = find_collapse(self.history, self.evaluator.gold_error())
         final = final_metrics(self.history) | {"final/collapsed": float(collapse is not None)}
-        return Result(collapse, final, self.history, self._samples())
-
-    def _samples(self) -> dict[str, list[Any]]:
-        """Tabulate responses before and after to some held-out prompts."""
-        judged, start, decode = (
-            self._judge(self.ppo.models.policy),
-            self.start,
-            self.task.tokenizer.decode,
-        )
-        kept = range(min(SAMPLE_ROWS, len(judged.responses)))
-        table: dict[str, list[Any]] = {
-            "iteration": [self.history[-1][0] for _ in kept],
-            "prompt": [decode(self._eval_prompts[i], skip_special_tokens=True) for i in kept],
-            "sft_response": [decode(start.responses[i], skip_special_tokens=True) for i in kept],
-            "response": [decode(judged.responses[i], skip_special_tokens=True) for i in kept],
-            "sft_proxy": [start.proxy[i] for i in kept],
-            "proxy": [judged.proxy[i] for i in kept],
-        }
-        if judged.gold is not None and start.gold is not None:
-            table |= {"sft_gold": [start.gold[i] for i in kept], "gold": [judged.gold[i] for i in kept]}
-        return table
+        return Result(collapse, final, self.history, self.evaluator.samples(self.history[-1][0]))
 
 
 def final_metrics(history: Sequence[Record]) -> dict[str, float]:
@@ -309,24 +227,9 @@ def final_metrics(history: Sequence[Record]) -> dict[str, float]:
     for name, source in sources.items():
         values = [metrics[source] for _, metrics in history if source in metrics]
         if values:
-            final[f"final/{name}"] = _mean(values[-max(1, len(values) // 10) :])
+            final[f"final/{name}"] = mean(values[-max(1, len(values) // 10) :])
     gold = [metrics["eval/gold"] for _, metrics in history if "eval/gold" in metrics]
     return final | ({"final/best_gold": max(gold)} if gold else {})
-
-
-def start_facts(run: Run) -> dict[str, float | None]:
-    """Describe the SFT policy on the held-out prompts, for the study's `workbench.prepared` tag."""
-    start = run.start
-    return {
-        "proxy": _mean(start.proxy),
-        "proxy_std": _deviation(start.proxy),
-        "gold": _mean(start.gold) if start.gold else None,
-        "gold_std": _deviation(start.gold) if start.gold else None,
-        "response_length": _mean([float(len(response)) for response in start.responses]),
-        "held_out_perplexity": held_out_perplexity(
-            run.ppo.models.reference, run._held_out, pad=run.ppo.pad
-        ),
-    }
 
 
 def make_accelerator(device: str) -> Accelerator:
@@ -345,15 +248,3 @@ def make_accelerator(device: str) -> Accelerator:
     on_gpu = has_gpu and device != "cpu"
     precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
     return Accelerator(cpu=not on_gpu, mixed_precision=precision)
-
-
-def _mean(values: Sequence[float] | None) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else 0.0
-
-
-def _standardised(value: float, start: Sequence[float]) -> float:
-    return (value - _mean(start)) / max(_deviation(start), 1e-6)
