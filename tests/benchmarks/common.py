@@ -8,7 +8,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from transformers.utils import logging as transformers_logging
 
-from workbench.models import Policy, Scorer, load_tokenizer, small_gpt2
+from workbench.loading import load_tokenizer, small_gpt2
+from workbench.models import Policy, Scorer
 from workbench.progress import listening
 from workbench.settings import TrainingSettings
 from workbench.stages.sft import fine_tune
@@ -72,10 +73,8 @@ def make_common(size: Size, folder: Path) -> Common:
         size: of models and iteration.
         folder: gets the models.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    task = DialogueTask()
-    tokenizer = task.tokenizer
+    common = load_common(size, folder)
+    task, tokenizer = common.task, common.task.tokenizer
     pad, eos = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
     policy = Policy()
     policy.model = small_gpt2(
@@ -88,11 +87,19 @@ def make_common(size: Size, folder: Path) -> Common:
             policy, task.demonstrations(), training,
             accelerator=Accelerator(cpu=True), pad=pad, seed=SEED,
         )  # fmt: skip
-    policy.model.save_pretrained(folder / "policy")
-    tokenizer.save_pretrained(folder / "policy")
+    policy.model.save_pretrained(common.policy)
+    tokenizer.save_pretrained(common.policy)
     scorer = Scorer()
-    scorer.load_trunk(folder / "policy", head_std=(size.width + 1) ** -0.5, seed=SEED)
-    scorer.model.save_pretrained(folder / "scorer")
+    scorer.load_trunk(common.policy, head_std=(size.width + 1) ** -0.5, seed=SEED)
+    scorer.model.save_pretrained(common.scorer)
+    return common
+
+
+def load_common(size: Size, folder: Path) -> Common:
+    """Say where the models are that `make_common` has left in a folder."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    task = DialogueTask()
     prompts = task.train_prompts()[: size.prompts]
     return Common(size, task, prompts, folder / "policy", folder / "scorer")
 

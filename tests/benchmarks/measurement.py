@@ -39,7 +39,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Block:
-    """One turn of each side, and the machine's rate right after.
+    """One turn of each side, and the machine's rate around ours.
 
     Attributes:
         ours: seconds of each iteration of the workbench.
@@ -139,11 +139,14 @@ def measure(
 
 
 def _block(ours: Ours, trl: "Trl", iterations: int, shape: Shape) -> Block:
-    """Let each side do iterations once, then measure the machine."""
-    ours_seconds, trl_seconds = ours.block(iterations), trl.block(iterations)
+    """Let each side do iterations once; measure the machine before and after ours."""
+    before = matrix_rate(shape.width)
+    ours_seconds = ours.block(iterations)
+    rate = (before + matrix_rate(shape.width)) / 2
+    trl_seconds = trl.block(iterations)
     last = ours.lengths[-iterations * ours.common.size.prompts :]
     flops = {name: count / iterations for name, count in iteration_flops(shape, last).items()}
-    return Block(ours_seconds, trl_seconds, trl.collect_seconds[-1], flops, matrix_rate(shape.width))
+    return Block(ours_seconds, trl_seconds, trl.collect_seconds[-1], flops, rate)
 
 
 def model_shape(common: Common) -> Shape:

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 
 STARTED = time.perf_counter()
@@ -42,9 +41,8 @@ def main(arguments: list[str]) -> None:
         measured = measure(
             common, folder / "trl", blocks=blocks, iterations=iterations, deadline=deadline
         )
-    if not options.quick:
-        for side in ("ours", "trl"):
-            measured.peak_mebibytes[side] = peak_memory(side, options.threads, asdict(size))
+        for side in () if options.quick else ("ours", "trl"):
+            measured.peak_mebibytes[side] = peak_memory(side, options.threads, size, folder)
     if options.json:
         print(json.dumps(as_json(measured)))
         return

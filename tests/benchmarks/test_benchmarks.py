@@ -10,6 +10,7 @@ from tests.benchmarks.common import Common, Size, make_common
 from tests.benchmarks.floor import Shape, forward_flops, iteration_flops, matrix_rate
 from tests.benchmarks.measurement import Block, Measurement, measure
 from tests.benchmarks.ours import make_ppo
+from tests.benchmarks.peak_memory import own_peak, peak_memory
 from tests.benchmarks.report import BEGIN, END, as_json, write_page
 from tests.benchmarks.trl_peer import Trl, ppo_trainer
 from workbench.models import Batch
@@ -101,6 +102,13 @@ def test_a_tiny_comparison_gives_finite_positive_numbers(measured: Measurement) 
     assert 1 <= measured.response_tokens["ours"] <= TINY.cap
     assert 1 <= measured.response_tokens["trl"] <= TINY.cap
     assert as_json(measured)["trl_ratio"]["median"] == block.trl_ratio
+
+
+def test_peak_memory_is_of_the_child_alone(common: Common) -> None:
+    held = torch.ones(2**26)  # 256 MiB in this process, which the child must not report
+    child, here = peak_memory("ours", 1, common.size, common.policy.parent), own_peak()
+    assert 100 < child < here - 100
+    assert held.nbytes == 2**28
 
 
 def test_ratios_follow_from_seconds_operations_and_rate(measured: Measurement) -> None:

@@ -27,7 +27,7 @@ from tests.benchmarks.common import (
     Common,
     left_padding_tokenizer,
 )
-from workbench.models import load_causal, load_scorer
+from workbench.loading import load_causal, load_scorer
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 with warnings.catch_warnings():
