@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import intervals
 from analysis.intervals import FloatArray
 from analysis.runs import Study
-from workbench.glossary import GLOSSARY
+from workbench.glossary import GLOSSARY, Direction
 
 FINAL = tuple(name for name in GLOSSARY if name.startswith("final/") and name != "final/collapsed")
 """Metrics that are compared: one value a run, at its end."""
@@ -55,7 +55,8 @@ def effects(study: Study, baseline: str | None = None) -> pd.DataFrame:
         One row a comparison: arm, against, metric, n, mean, mean_against, difference, low, high,
         p (sign flips), p_holm (over all comparisons with the baseline; those with the start are a
         second family), smallest_p, detectable (80 % power), improvement (P(arm's run beats the
-        baseline's)), improvement_low, improvement_high, verdict. A metric that neither side
+        other's), NaN for a metric without a good direction), improvement_low, improvement_high,
+        verdict. A metric that neither side
         recorded has no row.
     Raises:
         ValueError: if the baseline is not an arm of the study.
@@ -117,9 +118,7 @@ def _compare(
     x, y = np.array([own[seed] for seed in seeds]), np.array([other[seed] for seed in seeds])
     found = intervals.paired_difference(x, y)
     chance = intervals.probability_of_improvement(x, y)
-    flip = GLOSSARY[metric].better == "down"
-    ends = (chance.estimate, chance.low, chance.high)
-    better, low, high = (1 - ends[0], 1 - ends[2], 1 - ends[1]) if flip else ends
+    better, low, high = _towards(GLOSSARY[metric].better, chance)
     return {
         "arm": arm,
         "against": against,
@@ -139,6 +138,15 @@ def _compare(
         "improvement_high": high,
         "verdict": verdict(found),
     }
+
+
+def _towards(direction: Direction, greater: intervals.Interval) -> tuple[float, float, float]:
+    """Turn P(greater) with its ends into P(better); NaN where a metric has no good direction."""
+    if direction == "none":
+        return np.nan, np.nan, np.nan
+    if direction == "down":
+        return 1 - greater.estimate, 1 - greater.high, 1 - greater.low
+    return greater.estimate, greater.low, greater.high
 
 
 def verdict(found: intervals.Interval) -> str:

@@ -66,10 +66,20 @@ def findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
     said = {
         "Which arms collapsed, and when": collapse_findings(study, tables.runs),
         "Which monitor said so first": warning_findings(tables.warning_ranking),
-        "Against where it started": _effect_findings(tables.effects, is_start=True),
         f"Against {study.baseline}": _effect_findings(tables.effects, is_start=False),
+        "Against where it started": _effect_findings(tables.effects, is_start=True),
     }
-    return {question: answers for question, answers in said.items() if answers}
+    return {question: answers for question, answers in _once(said).items() if answers}
+
+
+def _once(said: dict[str, list[Finding]]) -> dict[str, list[Finding]]:
+    """Leave out of each section what an earlier one said."""
+    seen: set[Finding] = set()
+    kept = {}
+    for question, answers in said.items():
+        kept[question] = [one for one in answers if one not in seen]
+        seen |= set(answers)
+    return kept
 
 
 def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:

@@ -125,6 +125,7 @@ def _picture(study: Study, name: str, folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     page = FIGURES[name](study, PAGE)
     wide = render(page, "svg")
+    page.set_layout_engine("none")  # keeps the layout found, and so the time to find it again
     (folder / f"{name}.svg").write_bytes(wide)
     (folder / f"{name}.png").write_bytes(render(page, "png"))
     narrow = render(FIGURES[name](study, COLUMN), "svg")
@@ -172,7 +173,7 @@ def _effect_rows(table: pd.DataFrame) -> dict[str, Any]:
             f"{row['p']:.3g}",
             f"{row['p_holm']:.3g}",
             number(row["detectable"]),
-            f"{row['improvement']:.2f}",
+            number(row["improvement"]),
             row["verdict"],
         ]
         for _, row in table.iterrows()
