@@ -14,7 +14,8 @@ from torch import nn
 from ablations.designs import Cell
 from ablations.folder import Plan, StudyFolder
 from workbench.checkpoint import KEPT, Record
-from workbench.models import Policy, Scorer, load_causal, require_folder, small_gpt2
+from workbench.loading import load_causal, require_folder, small_gpt2
+from workbench.models import Policy, Scorer
 from workbench.progress import listening
 from workbench.settings import PpoSettings
 from workbench.stages.prepare import Prepared

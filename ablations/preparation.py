@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ablations.folder import Plan, StudyFolder
 from ablations.study import Study
-from workbench.models import require_folder
+from workbench.loading import require_folder
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tasks.base import Task

@@ -14,7 +14,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from workbench.models import Policy, Scorer, small_gpt2
+from workbench.loading import small_gpt2
+from workbench.models import Policy, Scorer
 from workbench.recipe import Recipe
 from workbench.recipes.vanilla import VANILLA
 from workbench.settings import PpoSettings

@@ -23,18 +23,8 @@ from transformers import (
 
 from tests.builders import EOS, PAD, VOCABULARY, as_policy, make_rollout, tiny_gpt2, tiny_llama
 from workbench import models as library
-from workbench.models import (
-    Batch,
-    Models,
-    Policy,
-    Scorer,
-    compare,
-    evaluate,
-    load_causal,
-    load_scorer,
-    log_probabilities,
-    require_folder,
-)
+from workbench.loading import load_causal, load_scorer, require_folder
+from workbench.models import Batch, Models, Policy, Scorer, compare, evaluate, log_probabilities
 from workbench.stages.prepare import Prepared
 from workbench.types import Rollout
 

@@ -20,7 +20,8 @@ from tests.builders import (
     tiny_gpt2,
     tiny_llama,
 )
-from workbench.models import Scorer, load_causal, load_scorer
+from workbench.loading import load_causal, load_scorer
+from workbench.models import Scorer
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings, TrainingSettings

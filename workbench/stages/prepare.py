@@ -13,15 +13,8 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-from workbench.models import (
-    Policy,
-    Scorer,
-    load_causal,
-    load_config,
-    load_scorer,
-    require_folder,
-    small_gpt2,
-)
+from workbench.loading import load_causal, load_config, load_scorer, require_folder, small_gpt2
+from workbench.models import Policy, Scorer
 from workbench.sampling import sample
 from workbench.seeding import derive
 from workbench.settings import ModelSettings, PrepareSettings
