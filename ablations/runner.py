@@ -15,7 +15,7 @@ from ablations.preparation import check_inputs, prepare_models
 from ablations.study import Study
 from ablations.supervisor import Supervisor
 from ablations.trials import DONE, Status, Trials
-from workbench.environment import quiet_libraries
+from workbench.environment import settle_process
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Task
 from workbench.tracking import EXPERIMENT_TAG_LIMIT
@@ -82,7 +82,7 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
     Raises:
         ChangedStudyError: if the study was begun with other settings.
     """
-    quiet_libraries()
+    settle_process()
     folder = StudyFolder(home, study.name)
     plan = folder.compare(_plan(study, options))
     is_begun = folder.journal.is_file()
@@ -102,7 +102,7 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
     Yields:
         its folder, its plan, and its task, None if its models are prepared.
     """
-    quiet_libraries()
+    settle_process()
     folder = StudyFolder(home, study.name)
     with folder.lock(), sigterm_as_ctrl_c():
         task = None if folder.read_prepared() else check_inputs(study)

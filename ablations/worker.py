@@ -18,7 +18,7 @@ from ablations.folder import StudyFolder, find_study
 from ablations.locks import write_whole
 from ablations.trials import Claim, Trials
 from workbench.checkpoint import CheckpointError
-from workbench.environment import quiet_libraries
+from workbench.environment import settle_process
 from workbench.errors import one_sentence
 from workbench.monitors import CAP
 from workbench.progress import listening
@@ -151,7 +151,7 @@ def main() -> int:
     given = parser.parse_args()
     stop = Stop()
     stop.listen(given.parent)
-    quiet_libraries()
+    settle_process()
     return work(find_study(given.home, given.study), stop)
 
 

@@ -100,13 +100,13 @@ def train(
     Example: workbench train --recipe vanilla --with token_kl_penalty.weight=0.05 --iterations 50
     """
     from ablations.study import make_arm_study
-    from workbench.environment import quiet_libraries
+    from workbench.environment import settle_process
     from workbench.tracking import default_store
     from workbench.train_one import train_one
 
     asked = make_arm_study(recipe, with_ or [], without or [], task, iterations, set_ or [])
     [arm] = asked.recipes.values()
-    quiet_libraries()
+    settle_process()
     with _resumable():
         policy, result = train_one(
             arm, asked.task, asked.prepare, asked.ppo, seed=seed, home=home,
@@ -325,10 +325,9 @@ def _print_outcome(statuses: "list[Status]", iterations: int) -> None:
 
 def _report(study: str, home: Path) -> None:
     """Write report, summary experiment and chart view, and say where they are."""
-    from analysis.summary import write_summary
-
     from ablations.folder import find_study
     from analysis.report import write_report
+    from analysis.summary import write_summary
 
     folder = find_study(home, study)
     plan = folder.read_plan()
@@ -341,8 +340,9 @@ def _report(study: str, home: Path) -> None:
 
 def _chart_views(uri: str) -> dict[str, str]:
     """Save a chart view with every study of a store; return their addresses by study."""
-    from analysis.chart_view import write_chart_view
     from mlflow import MlflowClient
+
+    from analysis.chart_view import write_chart_view
 
     found = MlflowClient(tracking_uri=uri).search_experiments()
     studies = [experiment.name for experiment in found if "workbench.study" in experiment.tags]

@@ -1,8 +1,10 @@
 """GPT-2's arithmetic on the library's weights, without padding and without overhead per call.
 
 Rows of different length are packed: every product and norm sees only tokens that exist, attention
-alone sees a padded batch. The numbers are the library model's, to rounding.
+alone sees padded batches of rows of similar length. The numbers are the library model's, to rounding.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,11 @@ from torch.nn import functional as F
 from transformers import GPT2Model
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
+
+GROUP_ROWS = 16
+"""Rows that attend together on a CPU, sorted by length so that little of the batch is padding."""
+PRODUCT_WIDTH = 256
+"""Up to this width attention is two batched products on a CPU; beyond it the fused kernel wins."""
 
 
 def is_plain(trunk: nn.Module) -> bool:
@@ -39,25 +46,72 @@ def states_at(trunk: GPT2Model, tokens: Tensor, length: Tensor, row: Tensor, at:
     Returns:
         [N, H].
     """
-    batch, width = tokens.shape
-    column = torch.arange(width, device=tokens.device)
-    real = (column < length[:, None]).flatten().nonzero().squeeze(1)
-    start = length.cumsum(0) - length
+    order = length.argsort(descending=True, stable=True)
+    groups = _groups(length[order])
+    column = torch.arange(tokens.shape[1], device=tokens.device)
+    from_row, position = (column < length[order][:, None]).nonzero(as_tuple=True)
+    start = torch.empty_like(length)
+    start[order] = length[order].cumsum(0) - length[order]
     chosen = start[row] + at
-    hidden = trunk.wte(tokens.flatten()[real]) + trunk.wpe(real % width)
+    hidden = trunk.wte(tokens[order[from_row], position]) + trunk.wpe(position)
     last = len(trunk.h) - 1
     for index, block in enumerate(trunk.h):
-        projected = project(block, hidden)
-        padded = projected.new_zeros(batch * width, projected.shape[1]).index_copy(0, real, projected)
-        query, key, value = split_heads(padded.view(batch, width, -1), block.attn.num_heads)
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        merged = attended.transpose(1, 2).reshape(batch * width, -1)
+        parts = torch.split(project(block, hidden), [len(group.real) for group in groups])
+        attended = [
+            group.attend(part, block.attn.num_heads) for group, part in zip(groups, parts, strict=True)
+        ]
+        merged = torch.cat(attended)
         if index == last:  # nothing reads the other tokens any more
-            hidden, merged = hidden[chosen], merged[real[chosen]]
-        else:
-            merged = merged[real]
+            hidden, merged = hidden.index_select(0, chosen), merged.index_select(0, chosen)
         hidden = finish(block, hidden, merged)
-    return F.layer_norm(hidden, (hidden.shape[-1],), trunk.ln_f.weight, trunk.ln_f.bias, trunk.ln_f.eps)
+    return _norm(trunk.ln_f, hidden)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows of similar length that attend as one padded batch.
+
+    Attributes:
+        shape: rows and width of the batch.
+        cell: [rows · width] which of the group's n tokens stands in each cell; 0 in padding, where
+            no token of the row looks.
+        real: [n] the cells that hold tokens.
+    """
+
+    shape: tuple[int, int]
+    cell: Tensor
+    real: Tensor
+
+    def attend(self, projected: Tensor, heads: int) -> Tensor:
+        """Map query, key and value [n, 3H] of the group's tokens to what they attend to [n, H]."""
+        padded = projected.index_select(0, self.cell).view(*self.shape, -1)
+        query, key, value = split_heads(padded, heads)
+        if padded.is_cuda or self.shape[1] > PRODUCT_WIDTH:
+            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            mixed = _attend_by_products(query, key, value)
+        return mixed.transpose(1, 2).reshape(len(self.cell), -1).index_select(0, self.real)
+
+
+def _groups(length: Tensor) -> list[_Group]:
+    """Split rows of falling lengths [B] into groups: one on a GPU, of GROUP_ROWS rows elsewhere."""
+    groups = []
+    for part in torch.split(length, len(length) if length.is_cuda else GROUP_ROWS):
+        rows, width = len(part), int(part[0])
+        exists = (torch.arange(width, device=length.device) < part[:, None]).flatten()
+        real = exists.nonzero().squeeze(1)
+        cell = torch.where(exists, exists.cumsum(0) - 1, 0)
+        groups.append(_Group((rows, width), cell, real))
+    return groups
+
+
+def _attend_by_products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention [B, heads, L, D] as two products, faster than the fused kernel on short rows."""
+    rows, heads, width, size = query.shape
+    flat = (rows * heads, width, size)
+    bias = torch.full((width, width), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
+    scores = torch.baddbmm(bias, query.reshape(flat), key.reshape(flat).mT, alpha=size**-0.5)
+    return torch.bmm(scores.softmax(-1), value.reshape(flat)).view(rows, heads, width, size)
 
 
 def project(block: GPT2Block, hidden: Tensor) -> Tensor:

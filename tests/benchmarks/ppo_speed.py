@@ -30,8 +30,10 @@ def main(arguments: list[str]) -> None:
     from tests.benchmarks.measurement import measure
     from tests.benchmarks.peak_memory import peak_memory
     from tests.benchmarks.report import as_json, show, write_page
+    from workbench.environment import keep_freed_memory
 
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as in every worker; TRL, in the same process, has it too
     size = Size(width=options.width, layers=options.layers)
     blocks, iterations = (4, 3) if options.quick else (10, 5)
     deadline = STARTED + QUICK_SECONDS if options.quick else float("inf")
