@@ -71,6 +71,22 @@ def diff_recipes(first: str, second: str) -> None:
     show(recipe_difference(find_recipe(first), find_recipe(second)))
 
 
+def list_metrics(
+    as_json: JsonOption = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/monitors.md.")] = False,
+) -> None:
+    """List every metric that a run logs: unit, estimator and source."""
+    from dataclasses import asdict
+
+    from workbench.describe import metric_table, monitors_page
+    from workbench.glossary import GLOSSARY
+
+    if as_markdown:
+        typer.echo(monitors_page(), nl=False)
+        return
+    show([asdict(metric) for metric in GLOSSARY.values()] if as_json else metric_table(), as_json)
+
+
 def show(content: Any, as_json: bool = False) -> None:
     """Print a table or a page; or, for programs, plain data as JSON."""
     if as_json:

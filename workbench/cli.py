@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.catalogue import JsonOption, recipes_app, show, tricks_app
+from workbench.catalogue import JsonOption, list_metrics, recipes_app, show, tricks_app
 from workbench.errors import is_expected, one_sentence
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ app = typer.Typer(
 example_app = typer.Typer(help="Runs in a form that any clone can open.", no_args_is_help=True)
 app.add_typer(tricks_app, name="tricks")
 app.add_typer(recipes_app, name="recipes")
+app.command("metrics")(list_metrics)
 app.add_typer(example_app, name="example")
 
 HomeOption = Annotated[
@@ -216,6 +217,7 @@ def ui(
 
     Example: workbench ui --example
     """
+    from workbench.signals import sigterm_as_ctrl_c
     from workbench.tracking_store import EXAMPLE, example_copy, served
 
     if example:
@@ -227,10 +229,10 @@ def ui(
         if not database.is_file():
             raise FileNotFoundError(f"there are no runs in {home}; try `workbench ui --example`")
     typer.echo("starting MLflow …")
-    with served(database, artifacts, port) as address:
+    with sigterm_as_ctrl_c(), served(database, artifacts, port) as address:
         typer.echo(f"{address}  (Ctrl-C ends it)")
         for name, view in _chart_views(f"sqlite:///{database.resolve()}").items():
-            typer.echo(f"{name}: {address}/{view.lstrip('/')}")
+            typer.echo(f"{name}: {address}/{view}")
         try:
             while True:
                 time.sleep(3600)
@@ -345,8 +347,8 @@ def _chart_views(uri: str) -> dict[str, str]:
     from analysis.chart_view import write_chart_view
 
     found = MlflowClient(tracking_uri=uri).search_experiments()
-    studies = [experiment.name for experiment in found if "workbench.study" in experiment.tags]
-    return {name: write_chart_view(name, uri) for name in studies}
+    studies = {e.name: e.experiment_id for e in found if "workbench.study" in e.tags}
+    return {name: f"#/experiments/{i}/runs{write_chart_view(name, uri)}" for name, i in studies.items()}
 
 
 def _command() -> str:
@@ -356,9 +358,11 @@ def _command() -> str:
 @contextmanager
 def _resumable() -> Iterator[None]:
     """On Ctrl-C, say which command goes on."""
+    from workbench.training import Interrupted
+
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         typer.echo(f"stopped; go on with: {_command()}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 

@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from workbench import collapse
+from workbench.glossary import GLOSSARY
 from workbench.names import unknown
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
@@ -192,3 +194,44 @@ def _rivals(other: type[Trick], kind: type[Trick]) -> bool:
 
 def _table(*headings: str) -> Table:
     return Table(*headings, box=None, header_style="dim", pad_edge=False)
+
+
+def metric_table() -> Table:
+    """Return a table of every metric."""
+    table = Table("metric", "unit", "estimator", "source", box=None)
+    for metric in GLOSSARY.values():
+        table.add_row(metric.name, metric.unit, metric.estimator, metric.source)
+    return table
+
+
+def monitors_page() -> str:
+    """Write docs/monitors.md from the glossary and the rule of collapse."""
+    rule = inspect.cleandoc(collapse.find_collapse.__doc__ or "").split("\n\n")[1]
+    rows = [
+        f"| `{m.name}` | {m.unit} | {_cell(m.estimator)} | {_cell(m.source)} |"
+        for m in GLOSSARY.values()
+    ]
+    return "\n".join(
+        [
+            "# Monitors",
+            "",
+            "Written by `workbench metrics --markdown`; change `workbench/glossary.py`, not this page.",
+            "",
+            "y is a response of |y| tokens, the end token included; π_old sampled it, π is being updated,",
+            "π_ref is the SFT policy. A metric is a mean over the responses of one PPO iteration unless its",
+            "estimator says otherwise; the step is the iteration, and step k is the policy after k iterations.",
+            "",
+            "| metric | unit | estimator | source |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## When a run has collapsed",
+            "",
+            rule,
+            "",
+        ]
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
