@@ -47,7 +47,7 @@ CAPTIONS = {
     ),
     "reward_model": (
         "The reward model on pairs held out of its training: how far it sets the preferred response "
-        "above the other (grey: it prefers the wrong one), and its accuracy as it was trained."
+        "above the other (grey: it prefers the wrong one), and how its training went."
     ),
     "other_monitors": f"Everything else that was recorded. {_BAND}",
 }

@@ -104,7 +104,7 @@ def _collapse_sentence(arm: str, k: int, n: int, at: "pd.Series[float]") -> str:
         return f"{arm} held: none of {n} runs collapsed ({sure})."
     known = at.dropna()
     when = f", at iteration {known.min():.0f}" if len(known) else ""
-    if len(known) > 1:
+    if known.nunique() > 1:
         when = f", at iterations {known.min():.0f} to {known.max():.0f}, median {known.median():g}"
     return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}{when} ({sure})."
 
@@ -116,16 +116,22 @@ def warning_findings(ranking: pd.DataFrame) -> list[Finding]:
     own = ranking[(ranking["rule"] == rule) & (ranking["falls"] > 0)]
     if not len(own):
         return []
-    spoke = own[own["announced"] > 0]
+    spoke = own[own["informedness"] > 0]
     source = "warning_ranking.csv"
     answers = [
         Finding(_warning_sentence(row, is_first=place == 0), source)
         for place, (_, row) in enumerate(spoke.iterrows())
     ]
-    silent = [GLOSSARY[name].label for name in own.loc[own["announced"] == 0, "monitor"]]
-    if silent:
-        text = f"No warning before any of {own['falls'].max()} falls: {', '.join(silent)}."
-        answers.append(Finding(text, source))
+    silent = own["announced"] == 0
+    others = {
+        f"No warning before any of {own['falls'].max()} falls": own[silent],
+        "No news, since they warned as often in runs that held": own[
+            ~silent & (own["informedness"] <= 0)
+        ],
+    }
+    for what, which in others.items():
+        if names := [GLOSSARY[name].label for name in which["monitor"]]:
+            answers.append(Finding(f"{what}: {', '.join(names)}.", source))
     return [*answers, Finding(f"The rule: {stability.RULES[rule]}.", "warnings.csv")]
 
 

@@ -1,5 +1,6 @@
 """What all figures share: the style, the colour of each arm, panels, curves, and notes on gaps."""
 
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -53,7 +54,16 @@ def render(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
     buffer, metadata = BytesIO(), {"Date": None} if kind == "svg" else None
     with matplotlib.style.context(_STYLE):
         figure.savefig(buffer, format=kind, metadata=metadata)
-    return buffer.getvalue()
+    found = buffer.getvalue()
+    return _PATH.sub(_rounded, found) if kind == "svg" else found
+
+
+_PATH, _DECIMALS = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{3,}")
+
+
+def _rounded(path: re.Match[bytes]) -> bytes:
+    """Round the coordinates of a path to hundredths of a point, a third of the file."""
+    return _DECIMALS.sub(lambda found: b"%.2f" % float(found[0]), path[0])
 
 
 def shown_arms(study: Study) -> tuple[str, ...]:
@@ -126,7 +136,7 @@ def gap(axes: Axes, text: str) -> None:
         color="#666666",
         style="italic",
     )
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
     axes.grid(False)
     axes.spines[["left", "bottom"]].set_visible(False)
 
@@ -144,16 +154,16 @@ def label(axes: Axes, metric: str, *, x: str = "") -> None:
 def scale_rule(values: FloatArray) -> str:
     """Choose an axis scale by how far the largest magnitude exceeds the median one.
 
-    Linear up to 30 times. Beyond, logarithmic if all values are positive, and linear below the
-    median and logarithmic above it ("symlog") if they start at zero. Values of both signs stay
-    linear up to 1,000 times.
+    Linear up to 30 times. Beyond, logarithmic if all values are positive and lie within six
+    decades; linear below the median and logarithmic above it ("symlog") if they start at zero or
+    next to it. Values of both signs stay linear up to 1,000 times.
     """
     finite = values[np.isfinite(values)]
     size = np.abs(finite[finite != 0])
     spread = size.max() / np.median(size) if len(size) > 1 else 1.0
     if spread <= 30:
         return "linear"
-    if finite.min() > 0:
+    if finite.min() > 1e-6 * size.max():
         return "log"
     return "symlog" if finite.min() > -np.median(size) / 100 or spread > 1000 else "linear"
 
@@ -194,7 +204,7 @@ def draw_curve(axes: Axes, study: Study, metric: str, arm: str, found: Curve) ->
         for run_id in study.runs_of(arm)["run_id"]:
             axes.plot(*study.series(run_id, metric), color=tint, lw=0.7, alpha=0.5)
     style: dict[str, Any] = {"color": tint, "linestyle": line, "zorder": 3}
-    axes.plot(found.steps, found.centre, alpha=0.35, **style)
+    axes.plot(found.steps, found.centre, alpha=0.45, **style)
     whole = found.n == found.n.max()
     axes.plot(found.steps, np.where(whole, found.centre, np.nan), **style)
     axes.fill_between(found.steps, found.low, found.high, color=tint, alpha=0.16, lw=0)

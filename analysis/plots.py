@@ -361,18 +361,21 @@ def reward_model(study: Study, width: float = PAGE) -> Figure:
             axis.text(0.98, 0.95, text, transform=axis.transAxes, ha="right", va="top")
     else:
         gap(axis, "the margins of the reward model were not recorded")
-    _accuracy_curve(axes[1], model.get("curve") or [])
+    _training_curve(axes[1], model.get("curve") or [])
     return figure
 
 
-def _accuracy_curve(panel: Axes, curve_points: Sequence[dict[str, float]]) -> None:
-    panel.set(title="accuracy while it was trained", xlabel="optimiser step", ylabel="accuracy")
-    points = [(one["step"], one["accuracy"]) for one in curve_points if one.get("accuracy")]
+def _training_curve(panel: Axes, curve_points: Sequence[dict[str, float]]) -> None:
+    """Draw the accuracy while the reward model was trained; its loss where that is all there is."""
+    name = "accuracy" if any("accuracy" in one for one in curve_points) else "loss"
+    points = [(one["step"], one[name]) for one in curve_points if one.get(name) is not None]
+    panel.set(title=f"{name} while it was trained", xlabel="optimiser step", ylabel=name)
     if not points:
         gap(panel, "the reward model's training curve was not recorded")
         return
     panel.plot(*zip(*points, strict=True), color="#0072B2")
-    panel.axhline(0.5, color="#777777", lw=0.8, ls=(0, (2, 2)))
+    if name == "accuracy":
+        panel.axhline(0.5, color="#777777", lw=0.8, ls=(0, (2, 2)))
 
 
 FIGURES: dict[str, Callable[..., Figure]] = {

@@ -1,6 +1,7 @@
 """Stability of each run: when it collapsed, which monitor moved first, and how long arms survive."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,10 @@ OWN_BAND, HELD_RANGE = "own start", "runs that held"
 RULES = {
     HELD_RANGE: (
         "a monitor warns at the first of three consecutive iterations outside everything that it "
-        "did in any of the h runs that held. One more run that held as they did would leave that "
-        "range with probability at most 2/(h + 1)"
+        "did in any of the h runs that held, and outside what it did at the start of its own run "
+        "(its first tenth, at least eight iterations, and four noise deviations around the median "
+        "of that). One more run that held as they did would leave that range with probability at "
+        "most 2/(h + 1)"
     ),
     OWN_BAND: (
         "a monitor warns at the first of three consecutive iterations further than four noise "
@@ -64,42 +67,53 @@ def noise_scale(values: FloatArray) -> float:
     return float(1.4826 * np.median(np.abs(step - np.median(step))) / np.sqrt(2.0))
 
 
+def head_of(values: FloatArray) -> FloatArray:
+    """Return the first tenth of a curve, at least HEAD_MIN points."""
+    return values[: max(HEAD_MIN, round(HEAD_SHARE * len(values)))]
+
+
 def own_band(values: FloatArray) -> tuple[float, float]:
     """Return low and high of the band of a curve's first iterations; see RULES[OWN_BAND]."""
-    head = values[: max(HEAD_MIN, round(HEAD_SHARE * len(values)))]
+    head = head_of(values)
     centre = float(np.median(head))
     half = max(BAND_WIDTH * noise_scale(head), 1e-9 + 1e-6 * abs(centre))
     return centre - half, centre + half
 
 
 def gold_fall(study: Study, run_id: str) -> float:
-    """Return the iteration at which a run's gold falls below its start; NaN if never.
+    """Return the iteration at which a run's gold falls below the SFT policy's; NaN if never.
 
-    Gold is taken from the rollouts (`reward/gold`), whose iteration 0 is the SFT policy, or from
-    the evaluations where a run has no other. See `fall_place`; the standard error of a rollout's
-    mean is σ_gold₀/√rollout_size, or the curve's own noise where the study has not recorded these.
+    The first of PATIENCE points in a row with
+
+        gold_t < start − 2 · e · √(1 + 1/S)
+
+    where start is the mean gold of iteration 0, which is the SFT policy in every run, over the S
+    seeds, and e the standard error of one rollout's mean, σ_gold₀/√rollout_size (the curve's own
+    noise where the study has not recorded these). Gold is that of the rollouts, `reward/gold`, or
+    of the evaluations where a run has no other.
     """
-    steps, gold = _finite(study, run_id, "reward/gold")
-    if not len(steps):
-        steps, gold = _finite(study, run_id, "eval/gold")
+    metric = "reward/gold" if len(study.series(run_id, "reward/gold")[0]) else "eval/gold"
+    steps, gold = _finite(study, run_id, metric)
+    starts = _gold_starts(study, metric)
+    if not len(gold) or not len(starts):
+        return float("nan")
     spread = study.prepared.get("start", {}).get("gold_std")
     size = study.spec.get("rollout_size")
-    known = float(spread) / float(size) ** 0.5 if spread and size else noise_scale(gold)
-    place = fall_place(gold, float(np.nan_to_num(known)))
+    error = float(spread) / float(size) ** 0.5 if spread and size else noise_scale(gold)
+    error_of_difference = float(np.nan_to_num(error)) * float(np.sqrt(1 + 1 / len(starts)))
+    place = first_streak(gold < starts.mean() - 2 * error_of_difference)
     return float("nan") if place is None else float(steps[place])
 
 
-def fall_place(gold: FloatArray, error: float) -> int | None:
-    """Return the first of PATIENCE points in a row at which gold is below its first value.
-
-        gold_t < gold_0 − 2 · √2 · error
-
-    Args:
-        gold: [T].
-        error: standard error of one point; √2 · error is that of the difference of two. Of curves
-            that stay at their start for 60 points, about 2 in 100 are taken to fall.
-    """
-    return first_streak(gold < gold[:1] - 2.0 * np.sqrt(2.0) * error)
+@lru_cache(maxsize=64)
+def _gold_starts(study: Study, metric: str) -> FloatArray:
+    """Return gold at iteration 0 by seed [S]; arms of one seed share it, so each counts once."""
+    found: dict[int, float] = {}
+    for seed, run_id in zip(study.runs["seed"], study.runs["run_id"], strict=True):
+        steps, gold = _finite(study, run_id, metric)
+        if len(steps) and steps[0] == 0:
+            found.setdefault(int(seed), float(gold[0]))
+    return np.array(list(found.values()))
 
 
 def _finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:
@@ -190,7 +204,7 @@ def warnings(study: Study) -> pd.DataFrame:
             steps, values = found[run["run_id"]]
             bands = {OWN_BAND: own_band(values)}
             if len(healthy) >= MIN_HELD and run["run_id"] not in held:
-                together = np.concatenate(healthy)
+                together = np.concatenate([*healthy, head_of(values), own_band(values)])
                 bands[HELD_RANGE] = float(together.min()), float(together.max())
             for rule, (low, high) in bands.items():
                 place = first_streak((values < low) | (values > high))
@@ -211,29 +225,33 @@ def _event(study: Study, run: "pd.Series[Any]") -> float:
 
 
 def warning_ranking(found: pd.DataFrame) -> pd.DataFrame:
-    """Rank monitors by how many falls they announced, then by how long before.
+    """Rank monitors by how well a warning tells a fall from none, then by how long before.
+
+        informedness = announced/falls − false_alarms/held
 
     Args:
         found: what `warnings` returned.
     Returns:
         One row a (rule, monitor), best first: falls (runs in which gold fell, or that collapsed),
         announced (of those, warned before the fall), lead_median, lead_min, lead_max over the
-        announced, held (runs that held and were judged), false_alarms among them.
+        announced, held (runs that held and were judged), false_alarms among them, informedness
+        (the share announced alone where no run that held was judged).
     """
     rows = []
     for (rule, monitor), group in found.groupby(["rule", "monitor"], sort=False):
-        fell = group[group["event"].notna()]
+        fell, healthy = group[group["event"].notna()], group[group["held"]]
         lead = fell.loc[fell["lead"] > 0, "lead"]
-        healthy = group[group["held"]]
+        alarms = int(healthy["first"].notna().sum())
+        told = len(lead) / max(1, len(fell)) - alarms / max(1, len(healthy))
         rows.append(
             {"rule": rule, "monitor": monitor, "falls": len(fell), "announced": len(lead)}
             | {"lead_median": lead.median(), "lead_min": lead.min(), "lead_max": lead.max()}
-            | {"held": len(healthy), "false_alarms": int(healthy["first"].notna().sum())}
+            | {"held": len(healthy), "false_alarms": alarms, "informedness": told}
         )
     columns = ["rule", "monitor", "falls", "announced", "lead_median", "lead_min", "lead_max"]
-    ranking = pd.DataFrame(rows, columns=[*columns, "held", "false_alarms"])
+    ranking = pd.DataFrame(rows, columns=[*columns, "held", "false_alarms", "informedness"])
     return ranking.sort_values(
-        ["rule", "announced", "lead_median"], ascending=[False, False, False], kind="stable"
+        ["rule", "informedness", "lead_median"], ascending=False, kind="stable"
     ).reset_index(drop=True)
 
 

@@ -38,6 +38,13 @@ def test_axes_bear_the_labels_and_units_of_the_glossary(study: Study) -> None:
     assert panel.get_ylabel() == kl.unit
 
 
+def test_a_reward_model_without_accuracies_shows_its_loss(study: Study) -> None:
+    curve = [{"step": step, "loss": 0.7} for step in range(3)]
+    model = study.prepared["reward_model"] | {"curve": curve}
+    changed = replace(study, prepared=study.prepared | {"reward_model": model})
+    assert "loss while it was trained" in texts(plots.reward_model(changed))
+
+
 def test_every_recorded_monitor_is_drawn_in_some_panel(study: Study) -> None:
     drawn = "".join(texts(draw(study)) for draw in (plots.monitors, plots.other_monitors))
     drawn += texts(plots.held_out_perplexity(study)) + texts(plots.reward_against_kl(study))
@@ -51,6 +58,7 @@ def test_the_scale_of_an_axis_follows_its_rule() -> None:
     assert panels.scale_rule(np.array([1.0, 1, 1, 30])) == "linear"
     assert panels.scale_rule(np.array([1.0, 1, 1, 31])) == "log"
     assert panels.scale_rule(np.array([0.0, 1, 1, 1, 31])) == "symlog"
+    assert panels.scale_rule(np.array([1e-8, 1, 1, 1, 31])) == "symlog"
     assert panels.scale_rule(np.array([-1.0, 1, 1, 31])) == "linear"
     assert panels.scale_rule(np.array([-1.0, 1, 1, 1001])) == "symlog"
     assert panels.scale_rule(np.array([np.nan, 1, np.inf])) == "linear"

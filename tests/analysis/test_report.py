@@ -10,7 +10,7 @@ import pytest
 
 import analysis.report
 from analysis import effects, plots, stability
-from analysis.findings import collapse_findings, findings, limits, tables_of
+from analysis.findings import collapse_findings, findings, limits, tables_of, warning_findings
 from analysis.report import samples, write_report
 from analysis.runs import Study, load
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
@@ -108,6 +108,15 @@ def test_the_first_monitor_is_named_with_its_lead(report: Path) -> None:
     ranking = pd.read_csv(report / "warning_ranking.csv")
     assert ranking.iloc[0]["rule"] == stability.HELD_RANGE
     assert ranking.iloc[0]["lead_median"] == 14
+
+
+def test_monitors_that_warn_in_every_run_are_called_no_news(study: Study) -> None:
+    found = stability.warnings(study)
+    ranking = stability.warning_ranking(found[found["rule"] == stability.OWN_BAND])
+    said = [one.text for one in warning_findings(ranking)]
+    assert said[0].startswith("First: perplexity of responses, 4 iterations before gold fell")
+    no_news = next(text for text in said if text.startswith("No news"))
+    assert "KL to the SFT policy" in no_news and "perplexity" not in no_news
 
 
 def test_curves_in_the_csv_are_interquartile_means_of_the_runs(report: Path, study: Study) -> None:

@@ -37,17 +37,43 @@ def test_planted_collapses_are_found_within_one_iteration(study: Study) -> None:
     assert table.loc[table["arm"] == "ppo_max", "gold_falls"].isna().all()
 
 
-def test_noise_around_the_start_is_rarely_taken_for_a_fall() -> None:
-    flat = np.random.default_rng(2).normal(size=(2000, 60))
-    falls = [stability.fall_place(gold, 1.0) is not None for gold in flat]
-    assert np.mean(falls) < 0.03
+def with_gold(study: Study, gold: np.ndarray) -> Study:
+    """Put these curves [runs, T] in the place of each run's gold."""
+    metrics = study.metrics[study.metrics["metric"] == "reward/gold"].copy()
+    return replace(study, metrics=metrics.assign(value=gold.ravel()))
 
 
-def test_a_fall_is_measured_from_a_runs_own_start() -> None:
-    # error 0.1: the bar is 5 − 2·√2·0.1 = 4.717, passed for three points from the sixth
-    gold = np.array([5.0, 5.2, 4.7, 4.71, 4.72, 4.7, 4.7, 4.7])
-    assert stability.fall_place(gold, 0.1) == 5
-    assert stability.fall_place(gold[:0], 0.1) is None
+@pytest.fixture
+def many(make_study: Callable[[Plan], Study]) -> Study:
+    return make_study(Plan({"a": Arm()}, seeds=tuple(range(200)), iterations=60))
+
+
+def test_noise_around_the_start_is_rarely_taken_for_a_fall(many: Study) -> None:
+    # σ₀ = 0.9 and 128 responses: gold stays at 0.7 with the standard error of a rollout's mean.
+    error = 0.9 / np.sqrt(128)
+    flat = with_gold(many, 0.7 + error * np.random.default_rng(2).normal(size=(200, 60)))
+    falls = [stability.gold_fall(flat, run_id) for run_id in flat.runs["run_id"]]
+    assert np.isfinite(falls).mean() < 0.03
+
+
+def test_a_fall_is_measured_from_the_mean_start_of_all_seeds(
+    make_study: Callable[[Plan], Study],
+) -> None:
+    study = make_study(Plan({"a": Arm()}, seeds=(0, 1), iterations=6))
+    # start (0.6 + 0.8)/2 = 0.7; e = 0.9/√128 = 0.0795; bar = 0.7 − 2·e·√1.5 = 0.505
+    gold = np.array([[0.6, 0.5, 0.5, 0.51, 0.5, 0.5], [0.8, 0.9, 0.9, 0.5, 0.5, 0.5]])
+    changed = with_gold(study, gold)
+    falls = [stability.gold_fall(changed, run_id) for run_id in changed.runs["run_id"]]
+    assert np.isnan(falls[0]) and falls[1] == 3
+
+
+def test_a_monitor_outside_the_healthy_range_from_the_start_does_not_warn(study: Study) -> None:
+    # Vanilla's policy loss moved far off: other arms never were there, but it was there at once.
+    is_moved = (study.metrics["metric"] == "ppo/policy_loss") & (study.metrics["arm"] == "vanilla")
+    moved = study.metrics["value"] + 5.0 * is_moved
+    found = stability.warnings(replace(study, metrics=study.metrics.assign(value=moved)))
+    own = found[(found["monitor"] == "ppo/policy_loss") & (found["rule"] == stability.HELD_RANGE)]
+    assert len(own) == 5 and own["first"].isna().all()
 
 
 def test_the_table_holds_start_best_and_final_gold(make_study: Callable[[Plan], Study]) -> None:
@@ -81,6 +107,9 @@ def test_leaving_ones_own_start_is_counted_in_runs_that_held_too(study: Study) -
     own = ranking[ranking["rule"] == stability.OWN_BAND].set_index("monitor")
     assert own.loc["policy/kl_to_sft", ["held", "false_alarms"]].tolist() == [5, 5]
     assert own.loc["policy/perplexity", ["held", "false_alarms"]].tolist() == [5, 0]
+    # 5/5 − 5/5 and 5/5 − 0/5: a warning that comes in every run is no news
+    assert own.loc[["policy/kl_to_sft", "policy/perplexity"], "informedness"].tolist() == [0, 1]
+    assert own.index[0] == "policy/perplexity"
 
 
 def test_without_three_runs_that_held_there_is_no_healthy_range(
