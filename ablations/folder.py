@@ -11,7 +11,7 @@ from typing import Any
 
 from ablations.designs import Cell, named_arms
 from ablations.locks import LockedError, holder, try_to_hold, write_whole
-from ablations.study import Study, make_study
+from ablations.study import Study, change_study, load_study, make_study
 from workbench.names import unknown
 from workbench.stages.prepare import Prepared
 from workbench.tasks import task_settings
@@ -153,6 +153,17 @@ class StudyFolder:
                 )
         return plan
 
+    def plan(self) -> Plan:
+        """Return what was agreed on.
+
+        Raises:
+            FileNotFoundError: if the study was not begun.
+        """
+        plan = self.read_plan()
+        if plan is None:
+            raise FileNotFoundError(f"study {self.name} was not begun; run `workbench ablate` first")
+        return plan
+
     def compare(self, plan: Plan) -> Plan:
         """Check that the study is new, or the plan extends it by arms and seeds at most.
 
@@ -208,6 +219,23 @@ def find_study(home: Path, name: str) -> StudyFolder:
     if name not in known:
         raise FileNotFoundError(unknown("study", name, known, where=str(home)))
     return StudyFolder(home, name)
+
+
+def open_study(argument: str, home: Path, changes: Mapping[str, Any]) -> Study:
+    """Read a study file, or a study that was begun, with changes from the command line.
+
+    Args:
+        argument: path of a study file, or name of a study in the home folder.
+        home: where studies that were begun lie.
+        changes: dotted key -> value.
+    Raises:
+        FileNotFoundError: if there is no such file or study, with the nearest.
+        ValueError: for any mistake in it, in one sentence.
+    """
+    path = Path(argument)
+    if path.suffix in (".yaml", ".yml") or path.is_file() or len(path.parts) > 1:
+        return load_study(path, changes)
+    return change_study(find_study(home, argument).plan().study, changes)
 
 
 def _changes(old: Plan, new: Plan) -> Iterator[str]:

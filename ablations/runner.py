@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ablations.study import Study
 from ablations.supervisor import Supervisor
 from ablations.trials import DONE, Status, Trials
 from workbench.environment import settle_process
+from workbench.signals import sigterm_as_ctrl_c
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Task
 from workbench.tracking import EXPERIMENT_TAG_LIMIT
@@ -158,16 +158,6 @@ def _plan(study: Study, options: Options) -> Plan:
         study, tracking_uri=options.tracking_uri, device=options.device,
         threads=threads, command=options.command,
     )  # fmt: skip
-
-
-@contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C inside the block."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_strangers(runs: Iterable[Any], plan: Plan) -> None:

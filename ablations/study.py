@@ -215,6 +215,18 @@ def parse_changes(assignments: Sequence[str], option: str = "--set") -> dict[str
     return changes
 
 
+def parse_seeds(text: str) -> int | list[int]:
+    """Read `--seeds`: a number of seeds, or a list of them such as 0,3.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f"--seeds must be a number or a list such as 0,3, got {text}")
+    return int(text) if len(parts) == 1 else [int(part) for part in parts]
+
+
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split(".")
     for part in path:

@@ -93,8 +93,8 @@ def work(folder: StudyFolder, stop: Stop) -> int:
     Returns:
         exit status: 0, or `STOPPED` if the disk or the MLflow store made it give up.
     """
-    plan, prepared = folder.read_plan(), folder.read_prepared()
-    if plan is None or prepared is None:
+    plan, prepared = folder.plan(), folder.read_prepared()
+    if prepared is None:
         raise FileNotFoundError(f"study {folder.name} is not prepared; run `workbench ablate` first")
     torch.set_num_threads(plan.threads)
     accelerator = make_accelerator(plan.device)

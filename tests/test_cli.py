@@ -108,3 +108,36 @@ def test_missing_data_is_found_before_anything_is_trained(
     assert run(monkeypatch, "ablate", study, "--set", data, "--home", str(home)) == 2
     assert "none.jsonl" in capsys.readouterr().err
     assert not (home / "studies" / "hh_rlhf" / "study.json").exists()  # so the path can be put right
+
+
+def test_a_failed_trial_gives_status_1_and_its_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
+) -> None:
+    from ablations import runner
+    from ablations.designs import named_arms
+    from ablations.study import Study
+    from ablations.trials import Status
+
+    def all_fail(study: Study, home: Path, options: runner.Options) -> list[Status]:
+        return [Status(cell, "failed", 3, error="out of memory") for cell in named_arms(study)]
+
+    monkeypatch.setattr(runner, "ablate", all_fail)
+    home = str(tmp_path)
+    assert run(monkeypatch, "ablate", "ablations/quickstart.yaml", "--seeds", "1", "--home", home) == 1
+    printed = capsys.readouterr()
+    assert "vanilla/s0 failed: out of memory" in printed.err
+    assert "3/" in printed.out
+
+
+def test_ctrl_c_says_which_command_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
+) -> None:
+    from ablations import runner
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "ablate", stop)
+    assert run(monkeypatch, "ablate", "ablations/quickstart.yaml", "--home", str(tmp_path)) == 130
+    expected = f"go on with: workbench ablate ablations/quickstart.yaml --home {tmp_path}"
+    assert expected in capsys.readouterr().err

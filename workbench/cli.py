@@ -71,10 +71,12 @@ def prepare(
 
     Example: workbench prepare ablations/quickstart.yaml
     """
+    from ablations.folder import open_study
     from ablations.runner import Options, default_workers, prepare_only
+    from ablations.study import parse_changes
 
     with _resumable():
-        asked = _study(study, home, {}, set_)
+        asked = open_study(study, home, parse_changes(set_ or []))
         options = Options(default_workers(asked), tracking_uri, device, _command())
         prepared = prepare_only(asked, home, options)
     for stage in ("base", "sft", "reward_model"):
@@ -143,16 +145,20 @@ def ablate(
 
     workbench ablate ablations/studies/hh_rlhf.yaml --set task.data=my.jsonl.gz --seeds 3
     """
-    from ablations.runner import Options, default_workers
-    from ablations.runner import ablate as run_study
+    from ablations import runner
+    from ablations.folder import open_study
+    from ablations.study import parse_changes, parse_seeds
 
-    asked = _study(study, home, {"seeds": _seeds(seeds), "ppo.iterations": iterations}, set_)
-    options = Options(workers or default_workers(asked), tracking_uri, device, _command())
+    changes = {} if seeds is None else {"seeds": parse_seeds(seeds)}
+    changes |= {} if iterations is None else {"ppo.iterations": iterations}
+    asked = open_study(study, home, changes | parse_changes(set_ or []))
+    count = workers or runner.default_workers(asked)
+    options = runner.Options(count, tracking_uri, device, _command())
     if dry_run:
         _dry_run(asked, home, options)
         return
     with _resumable():
-        statuses = run_study(asked, home, options)
+        statuses = runner.ablate(asked, home, options)
     _print_outcome(statuses, asked.ppo.iterations)
     if any(status.state != "failed" for status in statuses):
         _report(asked.name, home)
@@ -171,7 +177,9 @@ def worker(
     """
     from ablations.folder import find_study
     from ablations.worker import Stop, work
+    from workbench.environment import settle_process
 
+    settle_process()
     stop = Stop()
     stop.listen(None)
     raise typer.Exit(work(find_study(home, study), stop))
@@ -268,42 +276,14 @@ def main() -> None:
         sys.exit(WRONG)
 
 
-def _study(argument: str, home: Path, options: dict[str, Any], changes: list[str] | None) -> "Study":
-    """Read a study file, or a study that was begun, with changes from the command line."""
-    from ablations.folder import find_study
-    from ablations.study import change_study, load_study, parse_changes
-
-    asked = {key: value for key, value in options.items() if value is not None}
-    asked |= parse_changes(changes or [])
-    path = Path(argument)
-    if path.suffix in (".yaml", ".yml") or path.is_file() or os.sep in argument:
-        return load_study(path, asked)
-    plan = find_study(home, argument).read_plan()
-    if plan is None:
-        raise FileNotFoundError(f"study {argument} was not begun; name its study file")
-    return change_study(plan.study, asked)
-
-
 def _statuses(study: str, home: Path) -> "tuple[StudyFolder, Plan, list[Status]]":
-    from ablations.folder import find_study
+    from ablations.folder import find_study, open_study
     from ablations.trials import Trials
 
-    path = Path(study)
-    is_file = path.suffix in (".yaml", ".yml")
-    folder = find_study(home, _study(study, home, {}, None).name if is_file else study)
-    plan = folder.read_plan()
-    if plan is None:
-        raise FileNotFoundError(f"study {study} was not begun")
+    is_file = Path(study).suffix in (".yaml", ".yml")
+    folder = find_study(home, open_study(study, home, {}).name if is_file else study)
+    plan = folder.plan()
     return folder, plan, Trials(folder, plan).status()
-
-
-def _seeds(text: str | None) -> int | list[int] | None:
-    if text is None:
-        return None
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise ValueError(f"--seeds must be a number or a list such as 0,3, got {text}")
-    return int(text) if len(parts) == 1 else [int(part) for part in parts]
 
 
 def _dry_run(study: "Study", home: Path, options: Any) -> None:
@@ -332,8 +312,7 @@ def _report(study: str, home: Path) -> None:
     from analysis.summary import write_summary
 
     folder = find_study(home, study)
-    plan = folder.read_plan()
-    uri = folder.store(plan).uri if plan else ""
+    uri = folder.store(folder.plan()).uri
     write_summary(study, uri)
     page = write_report(study, uri, folder.report)
     _chart_views(uri)

@@ -1,11 +1,11 @@
 """One run outside of any study: prepare, train, log; taken up again by the same call."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from workbench.recipe import Recipe
 from workbench.settings import PpoSettings, PrepareSettings, TaskSettings
+from workbench.signals import stop_request
 from workbench.stages.prepare import prepare
 from workbench.tasks import make_task
 from workbench.tracking import RunLog, Store
@@ -24,7 +24,6 @@ def train_one(
     home: Path,
     store: Store,
     device: str,
-    is_interrupted: Callable[[], bool] = lambda: False,
 ) -> tuple[Path, Result]:
     """Train one recipe with one seed into the MLflow experiment `train`.
 
@@ -37,16 +36,18 @@ def train_one(
         home: folder of caches and checkpoints.
         store: MLflow store.
         device: "auto", "cpu" or "cuda".
-        is_interrupted: asked after every iteration.
     Returns:
         folder of the final policy, and the result.
+    Raises:
+        Interrupted: on Ctrl-C or SIGTERM, when the checkpoint is written.
     """
     experiment = store.create_experiment(EXPERIMENT)
     task, accelerator = make_task(task_settings), make_accelerator(device)
     prepared = prepare(task, prepare_settings, home, accelerator, ppo.max_response_tokens)
     run = Run(task, recipe, ppo, prepared, seed, home / EXPERIMENT, accelerator)
     run.folder = home / EXPERIMENT / f"{recipe.name}-s{seed}-{run.fingerprint}"
-    _, result = RunLog(store, experiment, recipe.name, run, {}).train(is_interrupted)
+    with stop_request() as is_asked:
+        _, result = RunLog(store, experiment, recipe.name, run, {}).train(is_asked)
     return save_policy(run), result
 
 

@@ -27,8 +27,7 @@ def client(home: Path) -> MlflowClient:
 
 def test_cells_run_seed_by_seed_and_end_once_each(undisturbed: Path) -> None:
     folder = find_study(undisturbed, "toy")
-    plan = folder.read_plan()
-    assert plan is not None
+    plan = folder.plan()
     statuses = Trials(folder, plan).status()
     assert [status.cell.name for status in statuses] == CELLS
     assert all(status.state in ("ok", "collapsed") for status in statuses)
@@ -82,8 +81,7 @@ def test_final_policies_are_kept_and_checkpoints_are_not(undisturbed: Path) -> N
 
 def test_trial_parameters_are_booleans_per_trick_and_never_the_arm(undisturbed: Path) -> None:
     folder = find_study(undisturbed, "toy")
-    plan = folder.read_plan()
-    assert plan is not None
+    plan = folder.plan()
     trial = Trials(folder, plan)._study.trials[1]
     assert trial.user_attrs["arm"] == "ppo_max"
     assert "arm" not in trial.params

@@ -1,0 +1,110 @@
+"""A study exported as a small store: only that study, URIs that hold anywhere, thinned if too large."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from workbench import tracking_store
+from workbench.tracking import MARKER, MlflowTracker, Store, default_store, sqlite_file
+from workbench.tracking_store import example_copy, export_example, served
+
+STEPS = 11
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with two studies and a summary; every run has a metric at steps 0 to 10, and a text."""
+    store = default_store(tmp_path_factory.mktemp("home"))
+    for name in ("mine", "mine/summary", "other"):
+        run = store.client.create_run(store.create_experiment(name), run_name=f"{name}/s0")
+        MlflowTracker(store, run.info.run_id).log([(k, {MARKER: float(k)}) for k in range(STEPS)])
+        store.client.log_text(run.info.run_id, name, "recipe.txt")
+    return store
+
+
+def rows(database: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(database)) as db:
+        return db.execute(query).fetchall()
+
+
+def exported(store: Store, target: Path) -> Path:
+    database = sqlite_file(store.uri)
+    assert database
+    export_example(database, "mine", target)
+    return target / "mlflow.db"
+
+
+def test_only_the_study_and_its_summary_are_exported(store: Store, tmp_path: Path) -> None:
+    database = exported(store, tmp_path / "example")
+    names = rows(database, "SELECT name FROM experiments ORDER BY name")
+    assert [name for (name,) in names] == ["Default", "mine", "mine/summary"]
+    assert rows(database, "SELECT count(*) FROM metrics") == [(2 * STEPS,)]
+
+
+def test_uris_hold_at_any_path(store: Store, tmp_path: Path) -> None:
+    database = exported(store, tmp_path / "example")
+    uris = rows(database, "SELECT experiment_id, run_uuid, artifact_uri FROM runs")
+    for experiment, run, uri in uris:
+        assert uri == f"mlflow-artifacts:/{experiment}/{run}/artifacts"
+        text = (
+            tmp_path / "example" / "artifacts" / str(experiment) / str(run) / "artifacts" / "recipe.txt"
+        )
+        assert text.read_text().startswith("mine")
+    assert str(store.artifacts).encode() not in database.read_bytes()
+
+
+def test_a_large_study_is_thinned_but_keeps_first_and_last_step(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking_store, "THINNINGS", (3,))
+    database = exported(store, tmp_path / "example")
+    steps = rows(database, "SELECT DISTINCT step FROM metrics ORDER BY step")
+    assert [step for (step,) in steps] == [0, 3, 6, 9, 10]
+
+
+def test_a_study_that_does_not_fit_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking_store, "LIMIT_BYTES", 1000)
+    with pytest.raises(ValueError, match="does not fit"):
+        exported(store, tmp_path / "example")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_study_names_the_nearest(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean 'mine'"):
+        export_example(sqlite_file(store.uri) or Path(), "mien", tmp_path / "example")
+
+
+def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "example").mkdir()
+    (tmp_path / "example" / "mine.txt").touch()
+    with pytest.raises(ValueError, match="is not empty"):
+        exported(store, tmp_path / "example")
+
+
+def test_an_example_is_served_from_a_copy(store: Store, tmp_path: Path) -> None:
+    exported(store, tmp_path / "example")
+    database, artifacts = example_copy(tmp_path / "example", tmp_path)
+    assert database.parent != tmp_path / "example"
+    assert artifacts.is_dir()
+    assert example_copy(tmp_path / "example", tmp_path) == (database, artifacts)
+
+
+def test_a_missing_example_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="workbench example export STUDY"):
+        example_copy(tmp_path / "example", tmp_path)
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ValueError, match=f"port {port} is taken"):
+            with served(tmp_path / "mlflow.db", tmp_path, port):
+                pass
