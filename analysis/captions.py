@@ -49,7 +49,9 @@ CAPTIONS = {
         "The reward model on pairs held out of its training: how far it sets the preferred response "
         "above the other (grey: it prefers the wrong one), and how its training went."
     ),
-    "other_monitors": f"Everything else that was recorded. {_BAND}",
+    "other_monitors": f"What else was recorded of the responses. {_BAND}",
+    "update_monitors": f"What was recorded of the PPO update. {_BAND}",
+    "cost_monitors": f"What an iteration cost, and numbers that were not finite. {_BAND}",
 }
 
 _TITLES = {
@@ -62,7 +64,9 @@ _TITLES = {
     "reward_distribution": "The distribution of the reward",
     "held_out_perplexity": "Held-out perplexity",
     "reward_model": "The reward model",
-    "other_monitors": "All other monitors",
+    "other_monitors": "All other monitors of the responses",
+    "update_monitors": "The PPO update",
+    "cost_monitors": "Time and numerical trouble",
 }
 
 

@@ -45,8 +45,14 @@ def test_a_reward_model_without_accuracies_shows_its_loss(study: Study) -> None:
     assert "loss while it was trained" in texts(plots.reward_model(changed))
 
 
+_MONITORS = (
+    *(plots.monitors, plots.other_monitors),
+    *(plots.update_monitors, plots.cost_monitors),
+)
+
+
 def test_every_recorded_monitor_is_drawn_in_some_panel(study: Study) -> None:
-    drawn = "".join(texts(draw(study)) for draw in (plots.monitors, plots.other_monitors))
+    drawn = "".join(texts(draw(study)) for draw in _MONITORS)
     drawn += texts(plots.held_out_perplexity(study)) + texts(plots.reward_against_kl(study))
     names = [name for name in study.metric_names if not name.startswith(("final/", "reward/q"))]
     missing = [name for name in names if GLOSSARY[name].label not in drawn]

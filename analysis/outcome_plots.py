@@ -1,0 +1,164 @@
+"""Figures of outcomes: when runs collapsed, what warned of it, and how arms differ at the end."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis import effects, stability
+from analysis.panels import (
+    PAGE,
+    arm_legend,
+    colour,
+    dashes,
+    finite_rows,
+    gap,
+    grid,
+    marker,
+    shown_arms,
+    styled,
+)
+from analysis.runs import Study
+from workbench.glossary import GLOSSARY
+
+COMPARED = (
+    *("final/gold", "final/proxy", "final/kl_to_sft"),
+    *("final/response_length", "final/perplexity", "final/held_out_perplexity"),
+)
+
+
+@styled
+def collapse_times(study: Study, width: float = PAGE) -> Figure:
+    """Draw when each run collapsed, and the share of each arm's runs that had not, over time."""
+    rows = sum(len(study.runs_of(arm)) for arm in shown_arms(study))
+    figure, axes = grid(2, width, height=float(np.clip(0.14 * rows + 0.9, 2.0, 5.0)), most=2)
+    _timeline(axes[0], study)
+    _survival(axes[1], study)
+    arm_legend(figure, study, _OUTCOME_HANDLES)
+    return figure
+
+
+_OUTCOMES = {"collapsed": "X", "ok": "|", "running": ">", "failed": "s"}
+_OUTCOME_HANDLES = [
+    Line2D([], [], ls="", color="#444444", marker=mark, label=name)
+    for name, mark in {"collapsed": "X", "held to the end": "|", "still running": ">"}.items()
+]
+
+
+def _timeline(panel: Axes, study: Study) -> None:
+    panel.set(title="each run", xlabel="PPO iteration")
+    table = finite_rows(stability.stability_table(study), "last_iteration")
+    table = table[table["arm"].isin(shown_arms(study))]
+    if not len(table):
+        gap(panel, "no run has recorded an iteration yet")
+        return
+    middle = {}
+    for arm in shown_arms(study):
+        rows = np.flatnonzero((table["arm"] == arm).to_numpy())
+        middle[arm] = rows.mean() if len(rows) else np.nan
+        for y in rows:
+            _draw_run(panel, table.iloc[y], float(y), colour(study, arm))
+    there = {arm: y for arm, y in middle.items() if np.isfinite(y)}
+    panel.set_yticks(list(there.values()), list(there))
+    panel.tick_params(axis="y", length=0)
+    panel.set(xlim=(0, None), ylim=(len(table) - 0.4, -0.6))
+    panel.grid(False)
+
+
+def _draw_run(panel: Axes, run: "pd.Series[Any]", y: float, tint: str) -> None:
+    end, collapse = float(run["last_iteration"]), float(run["collapse_iteration"])
+    until = collapse if np.isfinite(collapse) else end
+    panel.plot([0, until], [y, y], color=tint, lw=1.6)
+    panel.plot([until, end], [y, y], color=tint, lw=0.6, alpha=0.6)
+    panel.plot([until], [y], _OUTCOMES[run["outcome"]], color=tint, ms=5.5, clip_on=False)
+
+
+def _survival(panel: Axes, study: Study) -> None:
+    panel.set(title="share of runs not collapsed", xlabel="PPO iteration", ylim=(-0.03, 1.05))
+    table = stability.survival(study)
+    if not len(table):
+        gap(panel, "no run has recorded an iteration yet")
+        return
+    for arm in shown_arms(study):
+        one = table[table["arm"] == arm]
+        tint, at = colour(study, arm), one["iteration"]
+        panel.step(at, one["survival"], where="post", color=tint, ls=dashes(study, arm))
+        panel.fill_between(at, one["low"], one["high"], step="post", color=tint, alpha=0.12, lw=0)
+
+
+@styled
+def differences(study: Study, width: float = PAGE) -> Figure:
+    """Draw each arm's paired difference from the baseline, a panel a metric."""
+    table = effects.effects(study)
+    table = table[table["against"] != effects.START]
+    arms = max(1, len(shown_arms(study)) - 1)
+    figure, axes = grid(len(COMPARED), width, height=0.85 + 0.2 * arms, top=0.0)
+    for panel, metric in zip(axes, COMPARED, strict=True):
+        known = GLOSSARY[metric]
+        panel.set_title(known.label)
+        draw_intervals(panel, study, table[table["metric"] == metric], known.unit.replace("1", ""))
+    return figure
+
+
+def draw_intervals(panel: Axes, study: Study, table: pd.DataFrame, unit: str) -> None:
+    """Draw a difference with its interval for each arm, one below the other."""
+    table = finite_rows(table[table["arm"].isin(shown_arms(study))], "difference")
+    if not len(table):
+        gap(panel, "no finished run to compare")
+        return
+    for y, (_, row) in enumerate(table.iterrows()):
+        tint = colour(study, row["arm"])
+        panel.plot([row["low"], row["high"]], [y, y], color=tint, lw=2)
+        panel.plot([row["difference"]], [y], marker(study, row["arm"]), color=tint, ms=5)
+    panel.axvline(0, color="#777777", lw=0.8)
+    panel.set_yticks(range(len(table)), table["arm"].tolist())
+    panel.set(xlabel=unit, ylim=(len(table) - 0.4, -0.6))
+    panel.tick_params(axis="y", length=0)
+    panel.grid(False)
+
+
+@styled
+def warning_times(study: Study, width: float = PAGE) -> Figure:
+    """Draw how many iterations before the fall each monitor warned, a dot a run."""
+    found = stability.warnings(study)
+    ranking = stability.warning_ranking(found)
+    rule = stability.HELD_RANGE if (found["rule"] == stability.HELD_RANGE).any() else None
+    rule = rule or stability.OWN_BAND
+    ranking, found = ranking[ranking["rule"] == rule], found[found["rule"] == rule]
+    figure, (panel,) = grid(1, width, height=0.9 + 0.24 * max(4, len(ranking)))
+    if not len(ranking) or not ranking["falls"].max():
+        gap(panel, "no run fell, so no monitor had a fall to announce")
+        return figure
+    for y, (_, row) in enumerate(ranking.iterrows()):
+        own = finite_rows(found[found["monitor"] == row["monitor"]], "lead")
+        _draw_leads(panel, study, own, y)
+        panel.plot([float(row["lead_median"])] * 2, [y - 0.32, y + 0.32], color="#222222", lw=1.6)
+        _beside(panel, f"{row['announced']} of {row['falls']}", y)
+    _beside(panel, "warned", -0.75)
+    panel.axvline(0, color="#777777", lw=0.8)
+    panel.set_yticks(range(len(ranking)), [GLOSSARY[name].label for name in ranking["monitor"]])
+    panel.set(xlabel="iterations from warning to fall", ylim=(len(ranking) - 0.4, -0.6))
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="x")
+    arm_legend(figure, study, [Line2D([], [], color="#222222", lw=1.6, label="median")])
+    return figure
+
+
+def _draw_leads(panel: Axes, study: Study, found: pd.DataFrame, y: int) -> None:
+    for arm in shown_arms(study):
+        lead = found.loc[found["arm"] == arm, "lead"].to_numpy(float)
+        spread = y + 0.11 * (np.arange(len(lead)) % 3 - 1)
+        panel.plot(lead, spread, marker(study, arm), color=colour(study, arm), alpha=0.75)
+
+
+def _beside(panel: Axes, text: str, y: float) -> None:
+    panel.annotate(
+        *(text, (1.01, y)),
+        xycoords=panel.get_yaxis_transform(),
+        va="center",
+        color="#444444",
+        annotation_clip=False,
+    )
