@@ -117,6 +117,7 @@ def test_monitors_that_warn_in_every_run_are_called_no_news(study: Study) -> Non
     assert said[0].startswith("First: perplexity of responses, 4 iterations before gold fell")
     no_news = next(text for text in said if text.startswith("No news"))
     assert "KL to the SFT policy" in no_news and "perplexity" not in no_news
+    assert not any("KL to the SFT policy" in text for text in said if text.startswith("Then"))
 
 
 def test_curves_in_the_csv_are_interquartile_means_of_the_runs(report: Path, study: Study) -> None:
