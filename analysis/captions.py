@@ -24,7 +24,8 @@ CAPTIONS = {
         "collapse count as watched until their last iteration)."
     ),
     "warning_times": (
-        "How many iterations before gold fell below its start each monitor warned; a dot is a run, "
+        "How many iterations before a fall each monitor warned (gold below its start or, without a "
+        "gold judge, the collapse that the monitors themselves say); a dot is a run, "
         "the bar the median, the number at the right says in how many falls it warned at all "
         "before. Right of zero is early, left is too late."
     ),

@@ -63,9 +63,10 @@ def tables_of(study: Study) -> Tables:
 
 def findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
     """Say what was found, under the four questions of a stability report."""
+    is_judged = bool((study.metrics["metric"] == "eval/gold").any())
     said = {
         "Which arms collapsed, and when": collapse_findings(study, tables.runs),
-        "Which monitor said so first": warning_findings(tables.warning_ranking),
+        "Which monitor said so first": warning_findings(tables.warning_ranking, is_judged=is_judged),
         f"Against {study.baseline}": _effect_findings(tables.effects, is_start=False),
         "Against where it started": _effect_findings(tables.effects, is_start=True),
     }
@@ -109,17 +110,23 @@ def _collapse_sentence(arm: str, k: int, n: int, at: "pd.Series[float]") -> str:
     return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}{when} ({sure})."
 
 
-def warning_findings(ranking: pd.DataFrame) -> list[Finding]:
-    """Say which monitors warned before gold fell, by how long, and how often in vain."""
+def warning_findings(ranking: pd.DataFrame, *, is_judged: bool = True) -> list[Finding]:
+    """Say which monitors warned before gold fell, by how long, and how often in vain.
+
+    Args:
+        ranking: of `stability.warning_ranking`.
+        is_judged: whether there is a gold judge; without one a fall is the tagged collapse.
+    """
     rules = ranking["rule"].unique().tolist()
     rule = stability.HELD_RANGE if stability.HELD_RANGE in rules else stability.OWN_BAND
     own = ranking[(ranking["rule"] == rule) & (ranking["falls"] > 0)]
     if not len(own):
         return []
+    event = "gold fell below its start" if is_judged else "the run was called collapsed"
     spoke = own[own["informedness"] > 0]
     source = "warning_ranking.csv"
     answers = [
-        Finding(_warning_sentence(row, is_first=place == 0), source)
+        Finding(_warning_sentence(row, event=event, is_first=place == 0), source)
         for place, (_, row) in enumerate(spoke.iterrows())
     ]
     silent = own["announced"] == 0
@@ -132,10 +139,13 @@ def warning_findings(ranking: pd.DataFrame) -> list[Finding]:
     for what, which in others.items():
         if names := [GLOSSARY[name].label for name in which["monitor"]]:
             answers.append(Finding(f"{what}: {', '.join(names)}.", source))
+    if not is_judged:
+        text = "There is no gold judge: a run is called collapsed by these very monitors, so that one"
+        answers.append(Finding(f"{text} of them moves before it is no evidence that it warns.", source))
     return [*answers, Finding(f"The rule: {stability.RULES[rule]}.", "warnings.csv")]
 
 
-def _warning_sentence(row: "pd.Series[Any]", *, is_first: bool) -> str:
+def _warning_sentence(row: "pd.Series[Any]", *, event: str, is_first: bool) -> str:
     label = GLOSSARY[row["monitor"]].label
     median, low, high = row["lead_median"], row["lead_min"], row["lead_max"]
     spread = f"{low:g} to {high:g}, " if high > low else ""
@@ -143,7 +153,7 @@ def _warning_sentence(row: "pd.Series[Any]", *, is_first: bool) -> str:
     vain = f"; also in {row['false_alarms']} of {row['held']} runs that held" if row["held"] else ""
     lead = f"{median:g} iteration{'s' if median != 1 else ''}"
     if is_first:
-        return f"First: {label}, {lead} before gold fell below its start (median; {count}{vain})."
+        return f"First: {label}, {lead} before {event} (median; {count}{vain})."
     return f"Then {label}, {lead} (median; {count}{vain})."
 
 

@@ -313,8 +313,8 @@ def _report(study: str, home: Path) -> None:
 
     folder = find_study(home, study)
     uri = folder.store(folder.plan()).uri
-    write_summary(study, uri)
     page = write_report(study, uri, folder.report)
+    write_summary(study, uri, folder.report)
     _chart_views(uri)
     typer.echo(f"report: {page}\ncurves: workbench ui{'' if home == HOME else f' --home {home}'}")
 

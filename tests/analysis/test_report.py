@@ -120,6 +120,13 @@ def test_monitors_that_warn_in_every_run_are_called_no_news(study: Study) -> Non
     assert not any("KL to the SFT policy" in text for text in said if text.startswith("Then"))
 
 
+def test_without_a_judge_a_monitor_that_moves_first_is_not_called_evidence(study: Study) -> None:
+    ranking = stability.warning_ranking(stability.warnings(study))
+    said = [one.text for one in warning_findings(ranking, is_judged=False)]
+    assert "before the run was called collapsed" in said[0]
+    assert any("no evidence that it warns" in text for text in said)
+
+
 def test_curves_in_the_csv_are_interquartile_means_of_the_runs(report: Path, study: Study) -> None:
     curves = pd.read_csv(report / "curves.csv").set_index(["arm", "metric", "step"])
     row = curves.loc[("vanilla", "policy/kl_to_sft", 40)]
