@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.builders import ListTracker, TinyTask, as_policy, make_evaluation, make_rollout, make_run
+from workbench.experience import Experience
 from workbench.glossary import GLOSSARY
 from workbench.models import Batch, TokenStatistics, compare
 from workbench.monitors import (
@@ -27,7 +28,6 @@ from workbench.monitors import (
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.sampling import Samples
-from workbench.stages.ppo import Experience
 from workbench.stages.prepare import Prepared
 from workbench.training import Result, final_metrics
 

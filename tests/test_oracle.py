@@ -12,11 +12,12 @@ from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel
 
 from tests.builders import SETTINGS, make_run
 from tests.reference.flat_ppo import Args, Buffer, flat_ppo
+from workbench.experience import Experience
 from workbench.recipe import Recipe
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.seeding import generator
-from workbench.stages.ppo import Experience, Ppo
+from workbench.stages.ppo import Ppo
 from workbench.stages.prepare import Prepared
 from workbench.trick import Value
 from workbench.tricks import registry

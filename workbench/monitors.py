@@ -3,39 +3,22 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from workbench.experience import Experience, UpdateStatistics
 from workbench.maths import masked_mean, masked_variance
 from workbench.models import Models
 from workbench.tasks.base import Tokens
 from workbench.types import Evaluation, Rollout
 
-if TYPE_CHECKING:
-    from workbench.stages.ppo import Experience
-
 CAP = 1e9
 """Infinities are logged as this; MLflow would store 1.8e308, which breaks its charts."""
 MONITOR_RANGE = 0.2
 """The range of `ppo/clip_fraction` and `ppo/value_clip_fraction`, whatever the recipe clips at."""
-
-
-@dataclass(frozen=True)
-class UpdateStatistics:
-    """Scalars of one optimiser step, still on the device; their names are those of `ppo/*`."""
-
-    policy_loss: Tensor
-    value_loss: Tensor
-    regulariser: Tensor
-    approx_kl: Tensor
-    clip_fraction: Tensor
-    value_clip_fraction: Tensor
-    policy_gradient_norm: Tensor
-    critic_gradient_norm: Tensor
 
 
 @torch.no_grad()
@@ -68,7 +51,7 @@ def update_statistics(
 
 
 def iteration_metrics(
-    experiences: Sequence["Experience"], gold: Sequence[float] | None
+    experiences: Sequence[Experience], gold: Sequence[float] | None
 ) -> dict[str, float]:
     """Compute the metrics of one iteration: `reward/*`, `policy/*` and `ppo/*`.
 
@@ -186,7 +169,7 @@ class Stopwatch:
         return lap
 
 
-def _buffer_metrics(experience: "Experience") -> dict[str, Tensor]:
+def _buffer_metrics(experience: Experience) -> dict[str, Tensor]:
     said, rollout, samples = experience.statistics, experience.rollout, experience.samples
     mask = rollout.mask
     error = rollout.returns - rollout.value
@@ -205,7 +188,7 @@ def _buffer_metrics(experience: "Experience") -> dict[str, Tensor]:
     }
 
 
-def _update_metrics(experiences: Sequence["Experience"]) -> dict[str, Tensor]:
+def _update_metrics(experiences: Sequence[Experience]) -> dict[str, Tensor]:
     updates = [update for experience in experiences for update in experience.updates]
     names = [field.name for field in fields(UpdateStatistics)]
     return {f"ppo/{n}": torch.stack([getattr(u, n) for u in updates]).mean() for n in names}
