@@ -142,7 +142,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
 def prepared_tag(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Describe the prepared models for the tag `workbench.prepared`, thinning curves until it fits."""
     tag: dict[str, Any] = json.loads(json.dumps(facts))
-    tag["reward_model"].setdefault("gold_correlation", None)
+    tag["reward_model"]["gold_correlation"] = tag["start"].pop("gold_correlation", None)
     while len(json.dumps(tag)) >= EXPERIMENT_TAG_LIMIT:
         curves = [stage for stage in tag.values() if isinstance(stage, dict) and stage.get("curve")]
         if not curves:

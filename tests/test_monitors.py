@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.builders import ListTracker, TinyTask, as_policy, make_evaluation, make_rollout, make_run
+from workbench.evaluation import correlation
 from workbench.experience import Experience
 from workbench.glossary import GLOSSARY
 from workbench.models import Batch, TokenStatistics, compare
@@ -307,3 +308,9 @@ def test_every_metric_has_unit_estimator_and_source() -> None:
     for name, metric in GLOSSARY.items():
         assert name == metric.name and name.count("/") == 1
         assert all(getattr(metric, field.name) for field in fields(metric))
+
+
+def test_the_reward_models_correlation_with_gold_is_pearsons() -> None:
+    # deviations (−1, 0, 1) and (−1, 1, 0): Σab = 1, √(Σa² Σb²) = 2
+    assert correlation([1.0, 2.0, 3.0], [0.0, 2.0, 1.0]) == pytest.approx(0.5, rel=1e-12)
+    assert math.isnan(correlation([1.0, 1.0], [0.0, 2.0]))

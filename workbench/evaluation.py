@@ -105,6 +105,7 @@ class Evaluator:
             "proxy_std": deviation(start.proxy),
             "gold": mean(start.gold) if start.gold else None,
             "gold_std": deviation(start.gold) if start.gold else None,
+            "gold_correlation": correlation(start.proxy, start.gold) if start.gold else None,
             "response_length": mean([float(len(response)) for response in start.responses]),
             "held_out_perplexity": self._perplexity(self.ppo.models.reference),
         }
@@ -145,6 +146,12 @@ def mean(values: Sequence[float]) -> float:
 def deviation(values: Sequence[float]) -> float:
     """Take the unbiased standard deviation; 0 of fewer than two values."""
     return float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else 0.0
+
+
+def correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Take Pearson's correlation; NaN where one of the two does not vary."""
+    pair = torch.tensor([list(one), list(other)], dtype=torch.float64)
+    return float(torch.corrcoef(pair)[0, 1])
 
 
 def _standardised(value: float, start: Sequence[float]) -> float:
