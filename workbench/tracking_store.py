@@ -18,6 +18,8 @@ from workbench.names import unknown
 
 EXAMPLE = "mlruns.example"
 LIMIT_BYTES = 10_000_000
+REPEATED = shutil.ignore_patterns("*.svg", "*.html", "curves.csv")
+"""Artifacts left out of an exported store: the report's page and its figures once more as SVG."""
 THINNINGS = (1, 2, 5, 10, 20, 50)
 START_SECONDS = 120.0
 
@@ -127,13 +129,23 @@ def _export(database: Path, study: str, target: Path, every: int) -> None:
         kept = _keep_only(db, study)
         _copy_artifacts(db, kept, target / "artifacts")
         _make_portable(db)
-        db.execute(
-            "DELETE FROM metrics WHERE step % ? AND step <"
-            " (SELECT max(m.step) FROM metrics m WHERE m.run_uuid = metrics.run_uuid)",
-            (every,),
-        )
+        _thin(db, every)
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("VACUUM")
+
+
+def _thin(db: sqlite3.Connection, every: int) -> None:
+    """Delete the metrics of all steps but every so manieth and each run's last."""
+    db.execute(
+        "CREATE TEMP TABLE last_step AS"
+        " SELECT run_uuid, max(step) AS step FROM metrics GROUP BY run_uuid"
+    )
+    db.execute("CREATE UNIQUE INDEX temp.last_step_of_run ON last_step (run_uuid)")
+    db.execute(
+        "DELETE FROM metrics WHERE step % ? AND step <"
+        " (SELECT last.step FROM last_step AS last WHERE last.run_uuid = metrics.run_uuid)",
+        (every,),
+    )
 
 
 def _keep_only(db: sqlite3.Connection, study: str) -> list[str]:
@@ -161,7 +173,7 @@ def _copy_artifacts(db: sqlite3.Connection, kept: Sequence[str], target: Path) -
     for run, experiment, uri in db.execute("SELECT run_uuid, experiment_id, artifact_uri FROM runs"):
         source = Path(uri.removeprefix("file://"))
         if str(experiment) in kept and source.is_dir():
-            shutil.copytree(source, target / str(experiment) / run / "artifacts")
+            shutil.copytree(source, target / str(experiment) / run / "artifacts", ignore=REPEATED)
 
 
 def _make_portable(db: sqlite3.Connection) -> None:
