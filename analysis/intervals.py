@@ -147,23 +147,6 @@ def _check_paired(arm: FloatArray, baseline: FloatArray) -> None:
         raise ValueError(f"a paired comparison needs the same seeds in both arms, got {sizes}")
 
 
-def unpaired_difference(arm: FloatArray, baseline: FloatArray, *, seed: int = 0) -> Interval:
-    """Estimate mean(arm) − mean(baseline) of arms without shared seeds, resampling within each arm.
-
-    n is the smaller of the two; the interval is a stratified, expanded percentile bootstrap.
-    """
-    first, second = arm[~np.isnan(arm)], baseline[~np.isnan(baseline)]
-    n = min(len(first), len(second))
-    estimate = float(mean(first) - mean(second))
-    if n < MIN_SEEDS:
-        return Interval(estimate, np.nan, np.nan, n)
-    rng, resamples = np.random.default_rng(seed), 10_000
-    drawn = [x[rng.integers(0, len(x), (resamples, len(x)))].mean(1) for x in (first, second)]
-    tail = _expanded_tail(n, 0.95)
-    low, high = np.quantile(drawn[0] - drawn[1], (tail, 1.0 - tail))
-    return Interval(estimate, float(low), float(high), n)
-
-
 def probability_of_improvement(
     arm: FloatArray, baseline: FloatArray, *, seed: int = 0, resamples: int = 10_000
 ) -> Interval:

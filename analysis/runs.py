@@ -107,11 +107,6 @@ class Study:
         """Return the rows of `runs` that belong to one arm."""
         return self.runs[self.runs["arm"] == arm]
 
-    def scalars(self, metric: str) -> pd.Series:
-        """Return a metric's last value, indexed by run_id; NaN where a run has none."""
-        last = {run: self.series(run, metric)[1][-1:] for run in self.runs["run_id"]}
-        return pd.Series({run: value[0] if len(value) else np.nan for run, value in last.items()})
-
     def artifact_path(self, run_id: str, name: str) -> Path | None:
         """Return where an artifact of a run lies on this machine, None if it is not there."""
         run = self.runs.set_index("run_id").loc[run_id]

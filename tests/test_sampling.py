@@ -14,7 +14,7 @@ from tests.builders import EOS, PAD, VOCABULARY, as_policy, tiny_gpt2, tiny_llam
 from workbench import sampling as library
 from workbench.decoder import Gpt2Decoder, LibraryDecoder, make_decoder
 from workbench.models import Batch
-from workbench.sampling import Samples, choose, pad_right, sample
+from workbench.sampling import Samples, choose, pad_right, sample, uniform
 from workbench.seeding import derive, generator
 from workbench.types import Sampling
 
@@ -24,7 +24,8 @@ close = partial(assert_close, rtol=1e-5, atol=1e-5)
 
 def draw(model: Any, seed: int = 0, cap: int = 6, temperature: float = 1.0) -> Samples:
     sampling = Sampling(temperature, cap, len(PROMPTS))
-    return sample(as_policy(model), PROMPTS, sampling, eos=EOS, pad=PAD, seed=(seed, "test"))
+    noise = uniform(sampling, len(PROMPTS), seed, "test")
+    return sample(as_policy(model), PROMPTS, sampling, eos=EOS, pad=PAD, noise=noise)
 
 
 def decoded(decoder: Any, tokens: Tensor, length: Tensor, following: Tensor) -> list[Tensor]:
@@ -88,7 +89,8 @@ def test_states_of_samples_give_the_log_probabilities_of_a_full_forward(model: A
 def test_samples_follow_the_exact_distribution_over_responses() -> None:
     model, prompt, draws = tiny_gpt2(3, vocabulary=4), (2, 3), 4000
     sampling = Sampling(temperature=1.3, max_response_tokens=2, buffer_size=draws)
-    samples = sample(as_policy(model), [prompt] * draws, sampling, eos=EOS, pad=PAD, seed=(0, "chi"))
+    noise = uniform(sampling, draws, 0, "chi")
+    samples = sample(as_policy(model), [prompt] * draws, sampling, eos=EOS, pad=PAD, noise=noise)
     with torch.no_grad():
         first = (model(torch.tensor([prompt])).logits[0, -1] / 1.3).softmax(-1)
         exact: dict[tuple[int, ...], float] = {(EOS,): float(first[EOS])}

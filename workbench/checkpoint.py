@@ -2,7 +2,7 @@
 
 Random numbers are named by seed and iteration (`workbench.seeding`), so there is no random state to
 save: weights, optimiser moments, trick state and the iteration are all of it, and a resumed run
-equals the run that never stopped, bit for bit on one device.
+equals the run that never stopped, bit for bit on a CPU; on a GPU some sums have no fixed order.
 """
 
 import json

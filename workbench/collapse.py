@@ -30,10 +30,11 @@ def find_collapse(history: Sequence[Record], gold_error: float | None) -> Collap
     """Find the collapse of a run.
 
     With a gold judge: the gold score on held-out prompts is more than two standard errors below the
-    SFT start while the reward-model score is above its start, at two evaluations in a row.
-    Without: for five iterations in a row fewer than half as many distinct responses as at the start,
-    or more than half of the responses cut at the cap beyond the start, or a perplexity of less than
-    half or more than twice the start. Either way: numbers that are no longer finite.
+    run's start while the reward-model score is above its start, at two evaluations in a row. Without:
+    for five iterations in a row fewer than half as many distinct responses as at the start, or more
+    than half of the responses cut at the cap beyond the start, or a perplexity of less than half or
+    more than twice the start. Either way: numbers that are no longer finite. The start is the SFT
+    policy, unless a trick starts the policy elsewhere.
 
     Args:
         history: records (step, metrics) in order.
@@ -42,11 +43,13 @@ def find_collapse(history: Sequence[Record], gold_error: float | None) -> Collap
         the earliest collapse, or None.
     """
     diverged = _first(history, has_diverged, "policy/kl_to_sft", 1)
-    if diverged is not None:
-        return Collapse(diverged, "the policy's numbers are no longer finite")
-    if gold_error is not None:
-        return _by_gold(history, STANDARD_ERRORS * gold_error)
-    return _by_monitors(history)
+    found = [
+        _by_monitors(history) if gold_error is None else _by_gold(history, STANDARD_ERRORS * gold_error),
+        diverged
+        if diverged is None
+        else Collapse(diverged, "the policy's numbers are no longer finite"),
+    ]
+    return min(filter(None, found), key=lambda collapse: collapse.iteration, default=None)
 
 
 def has_diverged(metrics: dict[str, float]) -> bool:
@@ -65,7 +68,7 @@ def _by_gold(history: Sequence[Record], margin: float) -> Collapse | None:
         "eval/gold",
         EVALUATIONS_IN_A_ROW,
     )
-    reason = "gold score below the SFT start while the reward-model score is above it"
+    reason = "gold score below its start while the reward-model score is above its own"
     return None if found is None else Collapse(found, reason)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from workbench.models import Policy
-from workbench.sampling import sample
+from workbench.sampling import sample, uniform
 from workbench.stages.ppo import Ppo
 from workbench.stages.pretrain import held_out_perplexity
 from workbench.stages.reward_model import score_rows
@@ -63,18 +63,13 @@ class Evaluator:
     def judge(self, policy: Policy) -> Judged:
         """Let a policy answer the held-out prompts."""
         prompts, ppo = self.prompts, self.ppo
+        sampling = ppo.sampling(len(prompts))
+        noise = uniform(sampling, len(prompts), ppo.seed, "evaluation")
         with ppo.accelerator.autocast():
-            samples = sample(
-                policy,
-                prompts,
-                ppo.sampling(len(prompts)),
-                eos=ppo.eos,
-                pad=ppo.pad,
-                seed=(ppo.seed, "evaluation"),
-            )
-        responses = samples.responses()
-        rows = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
-        proxy = score_rows(ppo.models.reward_model, rows, ppo.pad).tolist()
+            samples = sample(policy, prompts, sampling, eos=ppo.eos, pad=ppo.pad, noise=noise)
+            responses = samples.responses()
+            rows = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
+            proxy = score_rows(ppo.models.reward_model, rows, ppo.pad).tolist()
         return Judged(responses, proxy, self.task.gold(prompts, responses))
 
     def metrics(self) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Make, load and check models and tokenizers: Hugging Face folders, safetensors only, no remote code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +11,13 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
 )
 from transformers.utils import logging as transformers_logging
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def small_gpt2(
@@ -76,19 +77,16 @@ def load_scorer(folder: Path | str) -> "PreTrainedModel":
 
 def load_config(folder: Path | str) -> "PreTrainedConfig":
     """Load a model's configuration; no remote code is run."""
-    require_folder(folder)
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    found = require_folder(folder)
+    with _one_sentence(folder):
+        return AutoConfig.from_pretrained(found, trust_remote_code=False)
 
 
-def load_tokenizer(folder: Path | str) -> "PreTrainedTokenizerBase":
-    """Load a tokenizer from a Hugging Face folder; no remote code is run."""
-    require_folder(folder)
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-
-def require_folder(path: Path | str) -> None:
+def require_folder(path: Path | str) -> str:
     """Refuse a path that looks local and is not there; anything else may be a hub name.
 
+    Returns:
+        the path to load from, with `~` replaced.
     Raises:
         FileNotFoundError: in one sentence.
     """
@@ -96,19 +94,28 @@ def require_folder(path: Path | str) -> None:
     looks_local = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1
     if looks_local and not Path(path).expanduser().is_dir():
         raise FileNotFoundError(f"there is no model folder at {path}")
+    return str(Path(path).expanduser()) if looks_local else text
+
+
+@contextmanager
+def _one_sentence(folder: Path | str) -> Iterator[None]:
+    """Turn a library's page about a folder that cannot be loaded into its first line."""
+    try:
+        yield
+    except OSError as error:
+        first = str(error).splitlines()[0]
+        raise FileNotFoundError(f"cannot load a model from {folder}: {first}") from error
 
 
 def _load(kind: Any, folder: Path | str, **options: Any) -> "PreTrainedModel":
-    require_folder(folder)
+    found = require_folder(folder)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        return kind.from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, **options
-        ).eval()
-    except OSError as error:
-        first = str(error).splitlines()[0]
-        raise FileNotFoundError(f"cannot load a model from {folder}: {first}") from error
+        with _one_sentence(folder):
+            return kind.from_pretrained(
+                found, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, **options
+            ).eval()
     finally:
         transformers_logging.set_verbosity(verbosity)

@@ -54,7 +54,8 @@ class Policy(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
         config = self.model.config
-        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        with in_full_precision(hidden):
+            logits: Tensor = self.model.get_output_embeddings()(hidden.float())
         if (scale := getattr(config, "logit_scale", None)) is not None:
             logits = logits * scale
         if (scaling := getattr(config, "logits_scaling", None)) is not None:
@@ -104,8 +105,10 @@ class Scorer(nn.Module):
 
     def heads(self, tokens: Tensor, length: Tensor, row: Tensor, at: Tensor) -> Tensor:
         """Return the head's output [N] at chosen positions `at` of chosen rows of tokens [B, L]."""
-        value: Tensor = self.model.score(hidden_at(self.model, tokens, length, row, at))
-        return value.squeeze(-1).float()
+        hidden = hidden_at(self.model, tokens, length, row, at)
+        with in_full_precision(hidden):
+            value: Tensor = self.model.score(hidden.float())
+        return value.squeeze(-1)
 
     def last(self, tokens: Tensor, length: Tensor) -> Tensor:
         """Return the head's output [B] at the last token of each row."""
@@ -147,6 +150,11 @@ class Batch:
     def spread(self, values: Tensor) -> Tensor:
         """Put one value per response token [N] in its place in [B, T]; 0 elsewhere."""
         return values.new_zeros(self.mask.shape).index_put((self.row, self.step), values)
+
+
+def in_full_precision(hidden: Tensor) -> torch.autocast:
+    """Leave bf16 for the last layer: its 8 bits would tie scores and blur the log-ratios of PPO."""
+    return torch.autocast(hidden.device.type, enabled=False)
 
 
 def hidden_at(

@@ -158,7 +158,7 @@ class Stopwatch:
         """Add the time inside to the phase; waits for the accelerator, if there is one."""
         start = time.perf_counter()
         yield
-        if torch.cuda.is_available():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 

@@ -64,13 +64,14 @@ def sample(
     *,
     eos: int,
     pad: int,
-    seed: tuple[int | str, ...],
+    noise: Tensor,
 ) -> Samples:
     """Sample one response per prompt by inverting the cumulative distribution.
 
         y_t = min{v : Σ_{w ≤ v} π(w|s_t) > u_t}          u_t uniform in [0, 1)
 
-    Row i uses the same u at step t whatever the policy, so arms with one seed differ by policy only.
+    Row i uses the same u at step t whatever the policy, so arms with one seed differ by policy only;
+    `uniform` draws the numbers.
 
     Args:
         policy: model to sample from.
@@ -78,14 +79,14 @@ def sample(
         sampling: temperature and response cap.
         eos: end-of-sequence token.
         pad: padding token.
-        seed: names the stream of random numbers.
+        noise: [cap, B] uniform numbers in [0, 1), one per step and row.
     Returns:
         tokens, masks and hidden states.
     """
     device = next(policy.parameters()).device
     prompt, length = (part.to(device) for part in pad_right(prompts, pad))
     cap = sampling.max_response_tokens
-    noise = torch.rand((cap, len(prompts)), generator=generator(*seed)).to(device)
+    noise = noise.to(device)
     decoder = make_decoder(policy, cap)
     prompt_hidden = decoder.prefill(prompt, length)
     rows = torch.arange(len(prompts), device=device)
@@ -114,6 +115,11 @@ def sample(
     mask, states = mask[:, :used], states[:, :used]
     tokens = _join(prompt, length, response[:, :used], mask, pad)
     return Samples(tokens, length, mask, states, prompt_hidden, is_truncated)
+
+
+def uniform(sampling: Sampling, rows: int, *seed: int | str) -> Tensor:
+    """Draw the uniform numbers [cap, rows] of the stream that the seed names, for `sample`."""
+    return torch.rand((sampling.max_response_tokens, rows), generator=generator(*seed))
 
 
 def choose(logits: Tensor, uniform: Tensor) -> Tensor:

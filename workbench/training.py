@@ -98,13 +98,15 @@ class Run:
         progress = progress or Progress(self.fingerprint, 0, [])
         self.history = progress.history
         self._report(tracker)
-        span = range(progress.iteration, settings.iterations)
+        is_over = bool(self.history) and has_diverged(self.history[-1][1])
+        span = range(progress.iteration, progress.iteration if is_over else settings.iterations)
         for k in track(span, total=len(span), title=f"{self.recipe.name}/s{self.seed}"):
             self.history.append((k, self._iterate(k)))
             progress.iteration = k + 1
             diverged = has_diverged(self.history[-1][1])
             stop = is_interrupted()
-            if stop or diverged or (k + 1) % settings.checkpoint_every == 0:
+            is_last = k + 1 == settings.iterations
+            if stop or diverged or is_last or (k + 1) % settings.checkpoint_every == 0:
                 save_checkpoint(self.folder, self.ppo, progress)
                 self._report(tracker)
             if diverged:

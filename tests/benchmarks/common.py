@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from workbench.loading import load_tokenizer, small_gpt2
+from workbench.loading import small_gpt2
 from workbench.models import Policy, Scorer
 from workbench.progress import listening
 from workbench.settings import TrainingSettings
@@ -106,7 +107,7 @@ def load_common(size: Size, folder: Path) -> Common:
 
 def left_padding_tokenizer(common: Common) -> object:
     """Load the tokenizer again, padding on the left as a peer wants it."""
-    tokenizer = load_tokenizer(common.policy)
+    tokenizer = AutoTokenizer.from_pretrained(common.policy)
     tokenizer.padding_side = "left"
     return tokenizer
 

@@ -13,7 +13,7 @@ from workbench.maths import at_last_token
 from workbench.models import Models, evaluate
 from workbench.monitors import Stopwatch, update_statistics
 from workbench.recipe import Recipe
-from workbench.sampling import sample
+from workbench.sampling import sample, uniform
 from workbench.seeding import generator
 from workbench.settings import PpoSettings
 from workbench.stages.supervised import language_batch
@@ -52,25 +52,22 @@ class Ppo:
         """Respond to every prompt and learn from the responses, one buffer after the other."""
         sampling = self.recipe.sampling(self.sampling(len(prompts)))
         rates = self.recipe.rates(k, self.settings.iterations)
+        noise = uniform(sampling, len(prompts), self.seed, k, 0, "sampling")
         experiences = []
         for first in range(0, len(prompts), sampling.buffer_size):
-            buffer = prompts[first : first + sampling.buffer_size]
-            experience = self.roll_out(buffer, sampling, (self.seed, k, first))
+            buffer = slice(first, first + sampling.buffer_size)
+            experience = self.roll_out(prompts[buffer], sampling, noise[:, buffer])
             self.reward(experience.rollout)
             self.update(experience, rates, (self.seed, k, first))
             experiences.append(experience)
         return experiences
 
     @torch.no_grad()
-    def roll_out(
-        self, prompts: Sequence[Tokens], sampling: Sampling, stream: tuple[int, ...]
-    ) -> Experience:
+    def roll_out(self, prompts: Sequence[Tokens], sampling: Sampling, noise: Tensor) -> Experience:
         """Sample responses; collect log π_old, log π_ref, V_old and the reward model's score."""
         models = self.models
         with self.accelerator.autocast(), self.stopwatch("sampling"):
-            samples = sample(
-                models.policy, prompts, sampling, eos=self.eos, pad=self.pad, seed=(*stream, "sampling")
-            )
+            samples = sample(models.policy, prompts, sampling, eos=self.eos, pad=self.pad, noise=noise)
         with self.accelerator.autocast(), self.stopwatch("scoring"):
             return score(models, samples, sampling.temperature)
 

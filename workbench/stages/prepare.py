@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from workbench.loading import load_causal, load_config, load_scorer, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
-from workbench.sampling import sample
+from workbench.sampling import sample, uniform
 from workbench.seeding import derive
 from workbench.settings import ModelSettings, PrepareSettings
 from workbench.stages.pretrain import held_out_perplexity, pretrain
@@ -92,7 +92,11 @@ class _Workshop:
         task = self.task
         texts = [*task.pretraining_texts(), *task.held_out_texts()]
         texts += [(*example.prompt, *example.response) for example in task.demonstrations()]
-        longest, tokens = max(map(len, texts), default=0), len(task.tokenizer)
+        prompts = [*task.train_prompts(), *task.eval_prompts()]
+        if min(map(len, texts), default=2) < 2 or min(map(len, prompts), default=1) < 1:
+            raise ValueError("the task has a text of fewer than two tokens, or an empty prompt")
+        answered = max(map(len, prompts), default=0) + self.response_cap
+        longest, tokens = max(answered, *map(len, texts)), len(task.tokenizer)
         for model, context, vocabulary in self._capacities():
             if tokens > vocabulary:
                 raise ValueError(
@@ -101,8 +105,9 @@ class _Workshop:
                 )
             if longest > context:
                 raise ValueError(
-                    f"the task's longest text has {longest} tokens and the context of {model} is "
-                    f"{context}; use a longer context or shorter texts"
+                    f"the task's longest text, or prompt with a response of {self.response_cap} tokens, "
+                    f"has {longest} tokens and the context of {model} is {context}; use a longer "
+                    "context, a lower max_response_tokens or shorter texts"
                 )
 
     def _capacities(self) -> Iterator[tuple[str, float, int]]:
@@ -210,8 +215,8 @@ class _Workshop:
             responses: list[Tokens] = []
             for first in range(0, len(prompts), SAMPLE_BATCH):
                 part = prompts[first : first + SAMPLE_BATCH]
-                stream = (seed, first, "preferences")
-                drawn = sample(policy, part, sampling, eos=eos, pad=self._pad, seed=stream)
+                noise = uniform(sampling, len(part), seed, first, "preferences")
+                drawn = sample(policy, part, sampling, eos=eos, pad=self._pad, noise=noise)
                 responses += drawn.responses()
             return responses
 
@@ -232,6 +237,7 @@ class _Workshop:
         if final.is_dir():
             return final
         partial = self.folder / f".partial-{stage}-{key}-{os.getpid()}"
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
         partial.mkdir(parents=True)
         try:
             facts = make(partial)

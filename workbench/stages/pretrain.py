@@ -1,13 +1,12 @@
 """Stage 1: pre-train a language model on plain texts."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from workbench.models import Policy
+from workbench.models import CHUNK_ELEMENTS, Policy
 from workbench.settings import TrainingSettings
 from workbench.stages.supervised import batches, fit, language_batch
 from workbench.tasks.base import Tokens
@@ -53,9 +52,7 @@ def pretrain(
 
 
 @torch.no_grad()
-def held_out_perplexity(
-    policy: Policy, texts: Sequence[Tokens], *, pad: int, batch_size: int = 256
-) -> float:
+def held_out_perplexity(policy: Policy, texts: Sequence[Tokens], *, pad: int) -> float:
     """Measure the perplexity of held-out language; its rise under PPO is the alignment tax.
 
         exp(− mean_{x, t ≥ 1} log π(x_t | x_<t))
@@ -64,11 +61,12 @@ def held_out_perplexity(
         policy: model to measure.
         texts: token sequences never trained on.
         pad: padding token.
-        batch_size: sequences per forward pass.
     Returns:
         perplexity.
     """
     device = next(policy.parameters()).device
+    longest = max(map(len, texts))
+    batch_size = max(1, min(256, CHUNK_ELEMENTS // (policy.model.config.vocab_size * longest)))
     nats, count = 0.0, 0
     for first in range(0, len(texts), batch_size):
         part = texts[first : first + batch_size]
@@ -76,4 +74,4 @@ def held_out_perplexity(
         predicted = int(mask.sum())
         nats += float(policy.language_loss(tokens.to(device), mask.to(device))) * predicted
         count += predicted
-    return math.exp(nats / count)
+    return float(torch.tensor(nats / count, dtype=torch.float64).exp())  # inf rather than an error
