@@ -163,7 +163,8 @@ def _plan(study: Study, options: Options) -> Plan:
 def _refuse_strangers(runs: Iterable[Any], plan: Plan) -> None:
     """Refuse an MLflow experiment with runs of another study of the same name."""
     for run in runs:
-        tags, arm = run.data.tags, run.data.params.get("arm", "")
+        tags = run.data.tags
+        arm = tags.get("workbench.cell", "").rpartition("/s")[0]
         same = tags.get("recipe_hash") == plan.recipes.get(arm)
         if "workbench.cell" in tags and not (same and tags.get("settings_hash") == plan.settings_hash):
             raise ChangedStudyError(

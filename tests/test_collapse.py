@@ -96,3 +96,10 @@ def test_an_empty_or_quiet_history_is_none() -> None:
     for error in (GOLD_ERROR, None):
         assert find_collapse([], error) is None
         assert find_collapse(unjudged(*[monitored()] * 20), error) is None
+
+
+def test_a_fall_of_gold_before_the_numbers_run_away_is_the_collapse() -> None:
+    history = evaluated((1, 0), (1, 1), (0.7, 2), (0.6, 3))
+    history.append((8, monitored() | {"policy/kl_to_sft": nan}))
+    found = find_collapse(history, GOLD_ERROR)
+    assert found is not None and found.iteration == 4

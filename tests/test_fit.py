@@ -18,7 +18,11 @@ def refuse(settings: PrepareSettings, home: Path, sentence: str) -> None:
 
 def test_texts_longer_than_the_context_of_a_model_from_scratch_are_refused(tmp_path: Path) -> None:
     settings = PrepareSettings(policy=ModelSettings(width=8, heads=2, context=3))
-    refuse(settings, tmp_path, "longest text, or prompt .* tokens, has [0-9]+ tokens and the context of the policy is 3")
+    refuse(
+        settings,
+        tmp_path,
+        "longest text, or prompt .* tokens, has [0-9]+ tokens and the context of the policy is 3",
+    )
 
 
 def test_a_given_model_that_knows_fewer_tokens_than_the_tokenizer_is_refused(tmp_path: Path) -> None:

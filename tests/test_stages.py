@@ -33,7 +33,7 @@ from workbench.stages.reward_model import measure, train_reward_model
 from workbench.stages.sft import fine_tune
 from workbench.stages.supervised import batches, language_batch, warmup_cosine
 from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Tokens
-from workbench.training import make_accelerator
+from workbench.training import Run, make_accelerator
 from workbench.types import Rates
 
 CPU: Any = {"accelerator": Accelerator(cpu=True), "pad": PAD, "seed": 0}
@@ -423,3 +423,27 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match="torch sees no GPU; use --device cpu"):
         make_accelerator("cuda")
     assert make_accelerator("auto").device.type == "cpu"
+
+
+def test_buffers_of_any_size_draw_the_same_numbers_for_a_response(
+    prepared: Prepared, folder: Path
+) -> None:
+    whole = make_run(prepared, folder / "a")
+    halves = make_run(prepared, folder / "b", VANILLA.set({"experience_buffer.responses": 4}))
+    prompts = whole.prompts(0)
+    together = [r for e in whole.ppo.iteration(0, prompts) for r in e.samples.responses()]
+    apart = [r for e in halves.ppo.iteration(0, prompts) for r in e.samples.responses()]
+    assert len(together) == len(apart) == 8
+    assert together[:4] == apart[:4]  # the second buffer comes from an updated policy
+
+
+def test_a_diverged_run_stays_ended(prepared: Prepared, folder: Path) -> None:
+    def run() -> Run:
+        return make_run(
+            prepared, folder, settings=SETTINGS.model_copy(update={"policy_learning_rate": 1e30})
+        )
+
+    first = run().train(ListTracker())
+    again = run().train(ListTracker())
+    assert first.collapse is not None and "finite" in first.collapse.reason
+    assert [step for step, _ in again.history] == [step for step, _ in first.history]

@@ -239,6 +239,7 @@ class RunLog:
         mine = f"tags.`workbench.cell` = '{name}' and tags.`workbench.run` = '{self.run.fingerprint}'"
         client, found = self.store.client, self.store.runs(self.experiment, mine)
         tags = {"workbench.cell": name, "workbench.run": self.run.fingerprint, "outcome": "running"}
+        tags |= self.facts() | dict(self.tags)  # from the first moment: a kill may come right after it
         if not found:
             create = lambda: client.create_run(self.experiment, tags=tags, run_name=name)  # noqa: E731
             found = [self.store.patiently(create)]
@@ -247,7 +248,7 @@ class RunLog:
         if "error" in found[0].data.tags:
             self.store.patiently(lambda: client.delete_tag(run_id, "error"))
         params = [Param(key, str(value)) for key, value in self.params().items()]
-        marks = [RunTag(key, value) for key, value in (tags | self.facts() | dict(self.tags)).items()]
+        marks = [RunTag(key, value) for key, value in tags.items()]
         self.store.patiently(lambda: client.log_batch(run_id, params=params, tags=marks))
         self._write(run_id, "recipe.txt", describe_run(self.run))
         return run_id

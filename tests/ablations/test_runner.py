@@ -193,3 +193,19 @@ def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_dry_run_of_a_finished_study_has_nothing_to_estimate(undisturbed: Path) -> None:
     assert dry_run(toy(), undisturbed, OPTIONS)[1] is None
+
+
+def test_a_run_killed_right_after_it_was_created_does_not_block_the_study(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Stands for SIGKILL: nothing catches it."""
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(MlflowClient, "log_batch", die)
+        run_here(toy(), prepared)
+    run_here(toy(), prepared)
+    assert run_names(prepared) == sorted(CELLS)
