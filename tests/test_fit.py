@@ -29,3 +29,10 @@ def test_a_given_model_that_knows_fewer_tokens_than_the_tokenizer_is_refused(tmp
     folder = save_model(tiny_gpt2(vocabulary=5), tmp_path / "small")
     settings = PrepareSettings(policy=ModelSettings(path=str(folder), context=CONTEXT))
     refuse(settings, tmp_path, "tokenizer has 12 tokens and the model in .*small knows 5")
+
+
+def test_a_response_cap_that_does_not_fit_behind_a_prompt_is_refused(tmp_path: Path) -> None:
+    settings = PrepareSettings(policy=ModelSettings(width=8, heads=2, context=CONTEXT))
+    with pytest.raises(ValueError, match=f"with a response of {CONTEXT} tokens, has"):
+        prepare(TinyTask(), settings, tmp_path, Accelerator(cpu=True), CONTEXT)
+    assert not (tmp_path / "prepared").exists()
