@@ -23,13 +23,28 @@ from typing import (
 
 from torch import Tensor
 
-from workbench.types import Evaluation, Rates, Rollout, Sampling
+from workbench.types import Draft, Evaluation, Optimisation, Rates, Rollout, Sampling
 
 if TYPE_CHECKING:
     from workbench.models import Models
     from workbench.stages.prepare import Prepared
 
 Value = float | int | bool | str
+
+NEEDS = {
+    "value": "the critic's value of every state",
+    "end_value": "the critic's value of the state after the last token",
+    "entropy": "the entropy of π over the vocabulary, in the update",
+    "ref_kl": "KL(π ‖ π_ref) over the vocabulary, in the update",
+    "behaviour_log_prob": "log π after the logits tricks, in the update",
+    "pretraining_loss": "the language-model loss on pre-training texts, in the update",
+    "greedy_score": "the score of a greedy response to each prompt",
+    "reference_score": "the score of the task's own response to each prompt",
+    "guide": "a frozen copy of the policy whose logits the logits tricks see",
+    "moving_reference": "a reference policy that may move away from the SFT policy",
+    "average": "a copy of the policy to average weights in; held-out prompts are answered by it",
+}
+"""What a trick may need beyond a plain rollout, and what that costs."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +132,12 @@ class Trick:
         slot: the line of the PPO update that it changes; set by the slot's base class.
         name: snake_case of the class name, also the file, the Optuna axis and the MLflow key.
         group: tricks of one group are alternatives; the last one added wins.
-        after: names of tricks that come before this one in its slot.
+        after: names of tricks, and of groups, that come before this one in its slot.
         requires: names of tricks that this one is meaningless without.
-        needs: extra quantities the update must compute for it: "entropy", "pretraining_loss".
+        excludes: names of tricks that do the same in another way, so that both would count twice.
+        requires_critic: refused where the advantage estimator does without a critic.
+        matches: own hyper-parameter -> `trick.field` that has to have the same value, if it is there.
+        needs: extra quantities that must be computed for it; the keys of `NEEDS`.
         neutral: hyper-parameters at which it equals the textbook; None if it has no such setting.
         batch_statistic: one response's result depends on the others.
     """
@@ -129,6 +147,9 @@ class Trick:
     group: ClassVar[str | None] = None
     after: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ()
+    excludes: ClassVar[tuple[str, ...]] = ()
+    requires_critic: ClassVar[bool] = False
+    matches: ClassVar[dict[str, str]] = {}
     needs: ClassVar[frozenset[str]] = frozenset()
     neutral: ClassVar[dict[str, Value] | None] = None
     batch_statistic: ClassVar[bool] = False
@@ -162,6 +183,11 @@ class Trick:
         """Return hyper-parameters by name."""
         return {spec.name: getattr(self, spec.name) for spec in self.hyper_fields()}
 
+    @classmethod
+    def follows(cls, other: "Trick | type[Trick]") -> bool:
+        """Say whether the other trick comes before this one in its slot, by its name or its group."""
+        return other.slot == cls.slot and not {other.name, other.group}.isdisjoint(cls.after)
+
     def fresh(self, **values: Value) -> Self:
         """Return a copy with fresh state, and other hyper-parameters where given."""
         return replace(self, **values)  # type: ignore[type-var]
@@ -177,8 +203,18 @@ class Initialise(Trick):
 
     slot = "initialise"
 
-    def __call__(self, models: "Models", prepared: "Prepared") -> None:
-        """Change the models in place before training."""
+    def __call__(self, models: "Models", prepared: "Prepared", seed: int) -> None:
+        """Change the models in place before training; `seed` is that of the run."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class OptimisationTransform(Trick):
+    """Slot: change the optimiser's settings and how a buffer is worked through."""
+
+    slot = "optimisation"
+
+    def __call__(self, optimisation: Optimisation, buffer_size: int) -> Optimisation:
+        """Return the changed settings, given how many responses a buffer holds."""
         raise TypeError(f"{self.name} does not define __call__")
 
 
@@ -192,13 +228,43 @@ class SamplingTransform(Trick):
         raise TypeError(f"{self.name} does not define __call__")
 
 
+class LogitTransform(Trick):
+    """Slot: change the logits from which a token is drawn, after the temperature."""
+
+    slot = "logits"
+
+    def __call__(self, logits: Tensor, draft: Draft) -> Tensor:
+        """Map logits [N, V] to logits [N, V]; −∞ forbids a token."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class RewardFunction(Trick):
+    """Slot: change the reward model's score before any statistics are taken of it."""
+
+    slot = "reward_function"
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        """Map score [B] to score [B]."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
 class ScoreTransform(Trick):
-    """Slot: reparameterise the reward model's score, one number per response."""
+    """Slot: reparameterise the score, one number per response."""
 
     slot = "score"
 
     def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
         """Map score [B] to score [B]."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class ValueTransform(Trick):
+    """Slot: map the critic's raw output to values, in the rollout and in the update."""
+
+    slot = "value"
+
+    def __call__(self, value: Tensor, mask: Tensor) -> Tensor:
+        """Map value [B, T] to value [B, T]; 0 outside the mask."""
         raise TypeError(f"{self.name} does not define __call__")
 
 
@@ -213,13 +279,36 @@ class RewardTransform(Trick):
 
 
 class AdvantageEstimator(Trick):
-    """Slot: estimate advantages and value targets. Exactly one is active."""
+    """Slot: estimate advantages and value targets. Exactly one is active.
+
+    One that does not need "value" has no critic: none is evaluated and none is trained.
+    """
 
     slot = "advantage_estimator"
     group = "advantage_estimator"
 
     def __call__(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Return advantage [B, T] and returns [B, T]; 0 outside the mask."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class RolloutAdvantageTransform(Trick):
+    """Slot: change the advantages of the whole rollout, before it is split into minibatches."""
+
+    slot = "rollout_advantage"
+
+    def __call__(self, advantage: Tensor, rollout: Rollout) -> Tensor:
+        """Map advantage [B, T] to advantage [B, T]; 0 outside the mask."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class Selection(Trick):
+    """Slot: choose the responses that the update learns from. If none is left, all are."""
+
+    slot = "selection"
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        """Return [B] bool, True where a response is kept; `rollout.score` is the final one."""
         raise TypeError(f"{self.name} does not define __call__")
 
 
@@ -233,14 +322,46 @@ class AdvantageTransform(Trick):
         raise TypeError(f"{self.name} does not define __call__")
 
 
+class RatioTransform(Trick):
+    """Slot: change the log-ratio ℓ = log π − log π_old that the policy's loss is made of."""
+
+    slot = "ratio"
+
+    def __call__(self, log_ratio: Tensor, new: Evaluation, minibatch: Rollout) -> Tensor:
+        """Map log-ratio [B, T] to log-ratio [B, T]; 0 outside the mask."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
 class PolicyLoss(Trick):
     """Slot: the policy's loss per token. Exactly one is active."""
 
     slot = "policy_loss"
     group = "policy_loss"
 
+    def __call__(
+        self, log_ratio: Tensor, new: Evaluation, minibatch: Rollout, advantage: Tensor
+    ) -> Tensor:
+        """Return the loss [B, T] to minimise, given the log-ratio [B, T] of π to π_old."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class PolicyWeight(Trick):
+    """Slot: weigh the tokens of the policy's loss. Several multiply; counts stay those of the mask."""
+
+    slot = "policy_weight"
+
     def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
-        """Return the loss [B, T] to minimise."""
+        """Return weights [B, T] ≥ 0, without gradient; 0 outside the mask."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class ValueTarget(Trick):
+    """Slot: change on which states, or to what, the critic is fitted."""
+
+    slot = "value_target"
+
+    def __call__(self, new: Evaluation, minibatch: Rollout) -> tuple[Tensor, Rollout]:
+        """Return the critic's new values [B, S] and a rollout whose mask, value, returns fit them."""
         raise TypeError(f"{self.name} does not define __call__")
 
 
@@ -252,6 +373,16 @@ class ValueLoss(Trick):
 
     def __call__(self, value: Tensor, minibatch: Rollout) -> Tensor:
         """Return the loss [B, T] to minimise, given the critic's new value [B, T]."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
+class ValueWeight(Trick):
+    """Slot: weigh the states of the critic's loss. Several multiply; counts stay those of the mask."""
+
+    slot = "value_weight"
+
+    def __call__(self, minibatch: Rollout) -> Tensor:
+        """Return weights [B, T] ≥ 0; 0 outside the mask."""
         raise TypeError(f"{self.name} does not define __call__")
 
 
@@ -276,13 +407,25 @@ class Regulariser(Trick):
         raise TypeError(f"{self.name} does not define __call__")
 
 
+class Stopping(Trick):
+    """Slot: leave the rest of a buffer alone. Asked before every optimiser step."""
+
+    slot = "stopping"
+
+    def __call__(self, new: Evaluation, minibatch: Rollout) -> Tensor:
+        """Return a bool scalar: True drops this step and those that remain for the buffer."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
 class GradientTransform(Trick):
     """Slot: change the gradients before the optimiser's step."""
 
     slot = "gradient"
 
-    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Map the gradients of policy and critic, in one list, to gradients of the same shapes."""
+    def __call__(
+        self, policy: Sequence[Tensor], critic: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Map the gradients of policy and critic to gradients of the same shapes."""
         raise TypeError(f"{self.name} does not define __call__")
 
 
@@ -296,21 +439,43 @@ class Schedule(Trick):
         raise TypeError(f"{self.name} does not define __call__")
 
 
+class WeightSync(Trick):
+    """Slot: let slow copies of the policy follow it, after every iteration."""
+
+    slot = "weight_sync"
+
+    def __call__(self, models: "Models", iteration: int) -> None:
+        """Change the slow copies in place; `iteration` (0-based) has just been done."""
+        raise TypeError(f"{self.name} does not define __call__")
+
+
 SLOTS: dict[str, type[Trick]] = {
     base.slot: base
     for base in (
         Initialise,
+        OptimisationTransform,
         SamplingTransform,
+        LogitTransform,
+        RewardFunction,
         ScoreTransform,
+        ValueTransform,
         RewardTransform,
         AdvantageEstimator,
+        RolloutAdvantageTransform,
+        Selection,
         AdvantageTransform,
+        RatioTransform,
         PolicyLoss,
+        PolicyWeight,
+        ValueTarget,
         ValueLoss,
+        ValueWeight,
         Aggregation,
         Regulariser,
+        Stopping,
         GradientTransform,
         Schedule,
+        WeightSync,
     )
 }
 """Slots in the order in which the PPO update calls them."""

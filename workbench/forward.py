@@ -1,0 +1,173 @@
+"""What the models say of response tokens: without gradient in the rollout, with it in the update."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workbench.models import CHUNK_ELEMENTS, Batch, Models, Policy
+from workbench.recipe import Recipe
+from workbench.types import Draft, Evaluation, Rollout, Sampling
+
+FORBIDDEN = -50.0
+"""Log-probability of a token that the logits tricks now forbid, so that its ratio is finite."""
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """What two policies say of the same response tokens, without gradient. All [B, T], 0 outside.
+
+    Attributes:
+        log_prob: log π of the sampled token.
+        ref_log_prob: log π_ref of the sampled token.
+        entropy: entropy of π in nats.
+        kl: KL(π(·|s) ‖ π_ref(·|s)) over the vocabulary, in nats.
+    """
+
+    log_prob: Tensor
+    ref_log_prob: Tensor
+    entropy: Tensor
+    kl: Tensor
+
+
+@torch.no_grad()
+def compare(
+    policy: tuple[Policy, Tensor], reference: tuple[Policy, Tensor], batch: Batch, temperature: float
+) -> TokenStatistics:
+    """Compare two policies on response tokens, a chunk of logits at a time.
+
+    Args:
+        policy: the policy and its hidden states [N, H] that predict the response tokens.
+        reference: the same of the reference policy.
+        batch: the N response tokens of B responses.
+        temperature: logits of both are divided by it.
+    Returns:
+        statistics per token.
+    """
+    target = batch.target[:, None]
+    columns: list[list[Tensor]] = []
+    for part in _chunks(len(target), policy[0]):
+        log_p = _log_softmax(policy[0].logits(policy[1][part]), temperature)
+        log_q = _log_softmax(reference[0].logits(reference[1][part]), temperature)
+        p = log_p.exp()
+        chosen = [log.gather(-1, target[part]).squeeze(-1) for log in (log_p, log_q)]
+        columns.append([*chosen, -(p * log_p).sum(-1), (p * (log_p - log_q)).sum(-1)])
+    return TokenStatistics(*(batch.spread(torch.cat(column)) for column in zip(*columns, strict=True)))
+
+
+@torch.no_grad()
+def log_probabilities(policy: Policy, hidden: Tensor, tokens: Tensor, length: Tensor) -> Tensor:
+    """Say how likely a policy finds given tokens, the first of each row apart.
+
+    Args:
+        policy: whose logits to use, at temperature 1.
+        hidden: [B, P, H] its hidden states on the tokens.
+        tokens: [B, P] rows padded on the right.
+        length: [B] tokens per row.
+    Returns:
+        [B, P] log π(token_t | tokens before t) at t ≥ 1; 0 at t = 0 and on padding.
+    """
+    column = torch.arange(1, tokens.shape[1], device=tokens.device)
+    row, at = (column < length[:, None]).nonzero(as_tuple=True)
+    target = tokens[row, at + 1][:, None]
+    found = [
+        policy.logits(hidden[row[part], at[part]]).float().log_softmax(-1).gather(-1, target[part])
+        for part in _chunks(len(row), policy)
+    ]
+    blank = torch.zeros(tokens.shape, device=tokens.device)
+    return blank.index_put((row, at + 1), torch.cat(found).squeeze(1)) if found else blank
+
+
+def evaluate(
+    models: Models,
+    recipe: Recipe,
+    minibatch: Rollout,
+    sampling: Sampling,
+    *,
+    eos: int,
+    pretraining: tuple[Tensor, Tensor] | None,
+) -> Evaluation:
+    """Evaluate policy and critic on a minibatch, with gradient.
+
+    Args:
+        models: policy and critic, and what else the recipe needs.
+        recipe: says what is needed.
+        minibatch: B responses of at most T tokens.
+        sampling: how they were sampled.
+        eos: the end token.
+        pretraining: tokens and mask of a pre-training batch, if needed.
+    Returns:
+        log-probabilities, values and what else was needed.
+    """
+    needs, policy = recipe.needs, models.policy
+    batch = Batch.of(minibatch.tokens, minibatch.prompt_length, minibatch.mask)
+    raw = policy.logits(policy.states(batch)).float()
+    logits = raw / sampling.log_prob_temperature
+    normaliser = logits.logsumexp(-1)
+    chosen = logits.gather(-1, batch.target[:, None]).squeeze(-1)
+    said = {"log_prob": batch.spread(chosen - normaliser)}
+    if "entropy" in needs:
+        mean_logit = ((logits - normaliser[:, None]).exp() * logits).sum(-1)
+        said["entropy"] = batch.spread(normaliser - mean_logit)
+    if "ref_kl" in needs:
+        log_p = logits - normaliser[:, None]
+        log_q = _reference(models, batch, sampling.log_prob_temperature)
+        said["ref_kl"] = batch.spread((log_p.exp() * (log_p - log_q)).sum(-1))
+    if "behaviour_log_prob" in needs:
+        scaled = raw / sampling.temperature
+        changed = recipe.logits(scaled, _draft(models, batch, scaled, sampling.temperature, eos))
+        drawn = changed.log_softmax(-1).gather(-1, batch.target[:, None]).squeeze(-1)
+        said["behaviour_log_prob"] = batch.spread(drawn.clamp(min=FORBIDDEN))
+    if "value" in needs:
+        value, end = critic_outputs(models, recipe, batch)
+        said["value"], said["end_value"] = recipe.value(value, batch.mask), at_end(recipe, end)
+    if pretraining is not None:
+        texts, wanted = (part.to(raw.device) for part in pretraining)
+        said["pretraining_loss"] = policy.language_loss(texts, wanted)
+    none = torch.zeros_like(said["log_prob"])
+    nothing = {"end_value": none[:, 0], "pretraining_loss": none[0, 0]}
+    per_token = ("behaviour_log_prob", "entropy", "ref_kl", "value")
+    return Evaluation(**(dict.fromkeys(per_token, none) | nothing | said))
+
+
+def critic_outputs(models: Models, recipe: Recipe, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the critic's raw output [B, T], and that after the last token [B]; 0 unless needed."""
+    if "end_value" in recipe.needs:
+        return models.critic.with_end(batch)
+    blank = torch.zeros(batch.mask.shape, device=batch.mask.device)
+    outputs = models.critic(batch) if "value" in recipe.needs else blank
+    return outputs, torch.zeros_like(outputs[:, 0])
+
+
+def at_end(recipe: Recipe, output: Tensor) -> Tensor:
+    """Map the critic's raw output [B] after the last token to a value."""
+    return recipe.value(output[:, None], torch.ones_like(output[:, None], dtype=torch.bool)).squeeze(1)
+
+
+@torch.no_grad()
+def _reference(models: Models, batch: Batch, temperature: float) -> Tensor:
+    """Return log π_ref [N, V] at the states of a batch."""
+    return _log_softmax(models.reference.logits(models.reference.states(batch)), temperature)
+
+
+@torch.no_grad()
+def _draft(models: Models, batch: Batch, logits: Tensor, temperature: float, eos: int) -> Draft:
+    """Say what was known when each response token of a batch was drawn."""
+    column = torch.arange(batch.mask.shape[1], device=batch.mask.device)
+    at = (batch.length - batch.mask.sum(1))[:, None] + column
+    response = batch.tokens.gather(1, at.clamp(max=batch.tokens.shape[1] - 1))
+    history = torch.where(column < batch.step[:, None], response[batch.row], -1)
+    guide = logits.detach()
+    if models.guide is not None:
+        guide = models.guide.logits(models.guide.states(batch)).float() / temperature
+    return Draft(batch.step, history, guide, torch.tensor(eos, device=history.device))
+
+
+def _chunks(count: int, policy: Policy) -> tuple[Tensor, ...]:
+    """Split the indices below `count` so that a chunk's logits stay within CHUNK_ELEMENTS."""
+    size = max(1, CHUNK_ELEMENTS // policy.model.config.vocab_size)
+    return torch.split(torch.arange(count), size)
+
+
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
+    return (logits.float() / temperature).log_softmax(-1)
