@@ -12,7 +12,7 @@ class AdvantageClip(AdvantageTransform):
 
         Ã = clip(Â, −δ, δ)
 
-    Variant: per token, after `advantage_norm`.
+    Variant: per token, after the normalisation of the minibatch, whichever it is.
     Source: detail 6 of arXiv:2307.04964, §5.3.1, with δ = 0.12 and 0.5.
     """
 

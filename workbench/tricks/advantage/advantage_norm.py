@@ -13,10 +13,11 @@ class AdvantageNorm(AdvantageTransform):
         Ã = (Â − mean) / √(var + ε)
 
     Variant: per minibatch, over response tokens only; the variance is biased and ε sits inside the
-    root, as in MOSS-RLHF. TRL's is unbiased, over the rollout.
+    root, as in MOSS-RLHF. `rollout_advantage_norm` is over the rollout, as in TRL, verl and OpenRLHF.
     Source: detail 6 of arXiv:2307.04964, §5.3.1; MOSS-RLHF utils.py whiten, commit 4865d826.
     """
 
+    group = "advantage_norm"
     batch_statistic = True
     epsilon: float = hyper(default=1e-6, at_least=0)
     unbiased: bool = hyper(default=False, choices=(False, True))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from workbench.maths import discounted_sum, td_error
 from workbench.trick import AdvantageEstimator, hyper
 from workbench.types import Rollout
 
@@ -18,17 +19,14 @@ class Gae(AdvantageEstimator):
     paper uses λ = 0.9 and its released code 0.95.
     """
 
+    needs = frozenset({"value"})
     trace: float = hyper(default=0.95, at_least=0, at_most=1, search=(0.0, 1.0))
     discount: float = hyper(default=1.0, at_least=0, at_most=1)
     neutral = {"trace": 1.0, "discount": 1.0}
 
     def __call__(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         value = torch.where(rollout.mask, rollout.value, 0.0)
-        following = torch.nn.functional.pad(value[:, 1:], (0, 1))
-        delta = torch.where(rollout.mask, rollout.reward + self.discount * following - value, 0.0)
-        step = torch.arange(delta.shape[1], device=delta.device)
-        ahead = step[None, :] - step[:, None]
-        decay = (self.discount * self.trace) ** ahead.clamp(min=0).to(delta.dtype)
-        advantage = delta @ torch.where(ahead >= 0, decay, 0.0).T
+        delta = td_error(rollout.reward, value, rollout.mask, self.discount)
+        advantage = discounted_sum(delta, self.discount * self.trace)
         advantage = torch.where(rollout.mask, advantage, 0.0)
         return advantage, advantage + value

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from workbench.maths import discounted_sum
 from workbench.trick import AdvantageEstimator, hyper
 from workbench.types import Rollout
 
@@ -16,13 +17,10 @@ class MonteCarlo(AdvantageEstimator):
     Source: Sutton & Barto 2018, ch. 5; "GAE off" in detail 10 of arXiv:2307.04964.
     """
 
+    needs = frozenset({"value"})
     discount: float = hyper(default=1.0, at_least=0, at_most=1)
 
     def __call__(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         reward = torch.where(rollout.mask, rollout.reward, 0.0)
-        step = torch.arange(reward.shape[1], device=reward.device)
-        ahead = step[None, :] - step[:, None]
-        decay = self.discount ** ahead.clamp(min=0).to(reward.dtype)
-        returns = reward @ torch.where(ahead >= 0, decay, 0.0).T
-        returns = torch.where(rollout.mask, returns, 0.0)
+        returns = torch.where(rollout.mask, discounted_sum(reward, self.discount), 0.0)
         return returns - torch.where(rollout.mask, rollout.value, 0.0), returns

@@ -18,10 +18,15 @@ class GlobalGradientClip(GradientTransform):
     Source: Pascanu et al. 2013, arXiv:1211.5063; detail 12 of arXiv:2307.04964, with 0.5 and 1.
     """
 
+    group = "gradient_clip"
+    after = ("skip_nonfinite_gradients",)
     max_norm: float = hyper(default=1.0, above=0, search=(0.1, 10.0), log=True)
     neutral = {"max_norm": inf}
 
-    def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        norm = torch.stack([gradient.pow(2).sum() for gradient in gradients]).sum().sqrt()
+    def __call__(
+        self, policy: Sequence[Tensor], critic: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        both = [*policy, *critic]
+        norm = torch.stack([gradient.pow(2).sum() for gradient in both]).sum().sqrt()
         factor = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
-        return [gradient * factor for gradient in gradients]
+        return [gradient * factor for gradient in policy], [gradient * factor for gradient in critic]

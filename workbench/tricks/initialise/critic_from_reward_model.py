@@ -16,5 +16,5 @@ class CriticFromRewardModel(Initialise):
 
     group = "critic_start"
 
-    def __call__(self, models: Models, prepared: Prepared) -> None:
+    def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         models.critic.load_weights(prepared.reward_model)

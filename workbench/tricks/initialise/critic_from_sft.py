@@ -16,5 +16,5 @@ class CriticFromSft(Initialise):
 
     group = "critic_start"
 
-    def __call__(self, models: Models, prepared: Prepared) -> None:
+    def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         models.critic.load_trunk(prepared.sft)

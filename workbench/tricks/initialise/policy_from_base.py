@@ -16,5 +16,5 @@ class PolicyFromBase(Initialise):
 
     group = "policy_start"
 
-    def __call__(self, models: Models, prepared: Prepared) -> None:
+    def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         models.policy.load_weights(prepared.base)

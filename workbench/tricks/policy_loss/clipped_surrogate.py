@@ -21,7 +21,9 @@ class ClippedSurrogate(PolicyLoss):
     clip_range: float = hyper(default=0.2, above=0, search=(0.05, 0.5), log=True)
     neutral = {"clip_range": inf}
 
-    def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
-        ratio = (new.log_prob - minibatch.log_prob).exp()
+    def __call__(
+        self, log_ratio: Tensor, new: Evaluation, minibatch: Rollout, advantage: Tensor
+    ) -> Tensor:
+        ratio = log_ratio.exp()
         clipped = ratio.clamp(1 - self.clip_range, 1 + self.clip_range)
         return -torch.minimum(ratio * advantage, clipped * advantage)

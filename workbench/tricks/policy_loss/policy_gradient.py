@@ -12,9 +12,12 @@ class PolicyGradient(PolicyLoss):
         L_t = −Â_t log π(y_t)
 
     Variant: importance sampling off in its literal sense; its gradient equals that of
-    `unclipped_surrogate` at the first optimiser step of a rollout, and differs afterwards.
+    `unclipped_surrogate` at the first optimiser step of a rollout, and differs afterwards. There is no
+    ratio, so the tricks of slot `ratio` change nothing.
     Source: Williams 1992, REINFORCE; detail 2 of arXiv:2307.04964.
     """
 
-    def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
+    def __call__(
+        self, log_ratio: Tensor, new: Evaluation, minibatch: Rollout, advantage: Tensor
+    ) -> Tensor:
         return -advantage * new.log_prob

@@ -15,5 +15,7 @@ class UnclippedSurrogate(PolicyLoss):
     Source: Schulman et al. 2017, arXiv:1707.06347, eq. 6; "no clip" in arXiv:2307.04964, Figure 17.
     """
 
-    def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
-        return -advantage * (new.log_prob - minibatch.log_prob).exp()
+    def __call__(
+        self, log_ratio: Tensor, new: Evaluation, minibatch: Rollout, advantage: Tensor
+    ) -> Tensor:
+        return -advantage * log_ratio.exp()

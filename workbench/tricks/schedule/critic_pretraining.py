@@ -14,6 +14,7 @@ class CriticPretraining(Schedule):
     Source: arXiv:2307.04964, §5.3.3 and Figure 8; freezing_steps of OpenRLHF, 3c3be623.
     """
 
+    requires_critic = True
     iterations: int = hyper(default=8, at_least=0, search=(1, 32), log=True)
     neutral = {"iterations": 0}
 

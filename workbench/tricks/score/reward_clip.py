@@ -13,11 +13,12 @@ class RewardClip(ScoreTransform):
 
         r̃ = clip(r, −δ, δ)
 
-    Variant: after any normalisation or scaling, as MOSS-RLHF; trlX clips before it scales.
+    Variant: after any normalisation or scaling, as MOSS-RLHF; to clip before, as trlX:
+    `raw_reward_clip`.
     Source: detail 5 of arXiv:2307.04964, §5.3.1, with δ = 0.3 and 0.8.
     """
 
-    after = ("reward_scaling", "reward_norm")
+    after = ("reward_normaliser",)
     max_abs: float = hyper(default=5.0, above=0, search=(0.1, 10.0), log=True)
     neutral = {"max_abs": inf}
 

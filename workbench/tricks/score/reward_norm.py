@@ -13,7 +13,7 @@ class RewardNorm(ScoreTransform):
         r̃ = (r − μ) / (σ + ε)
 
     Variant: σ is unbiased, over every score of this run, this rollout's included, and 1 until two
-    have been seen. The paper clips the result: add `reward_clip`.
+    different ones have come. The paper clips the result: add `reward_clip`.
     Source: detail 5 of arXiv:2307.04964, §5.3.1 ("historical mean and variance").
     """
 

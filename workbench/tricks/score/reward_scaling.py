@@ -13,8 +13,8 @@ class RewardScaling(ScoreTransform):
         r̃ = r / (σ + ε)
 
     Variant: σ is unbiased, over every score of this run, this rollout's included, and 1 until two
-    have been seen; the mean is not removed. The paper's text divides by the deviation of a rolling
-    discounted sum instead: that is `return_scaling`.
+    different ones have come; the mean is not removed. The paper's text divides by the deviation of a
+    rolling discounted sum instead: that is `return_scaling`.
     Source: MOSS-RLHF ppo_trainer.py, commit 4865d826; detail 4 of arXiv:2307.04964, §5.3.1.
     """
 

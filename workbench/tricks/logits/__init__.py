@@ -1,0 +1,1 @@
+"""What is done to the logits before a token is drawn."""

@@ -1,0 +1,1 @@
+"""Adam's settings, and how a buffer is worked through."""

@@ -1,0 +1,1 @@
+"""How tokens weigh in the policy's loss."""

@@ -1,0 +1,1 @@
+"""How far the policy has moved from the one that sampled."""

@@ -1,0 +1,1 @@
+"""What is done to the reward model's score before any statistics are taken."""

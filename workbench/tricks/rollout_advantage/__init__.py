@@ -1,0 +1,1 @@
+"""What is done to the advantages of a whole rollout."""

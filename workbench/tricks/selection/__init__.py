@@ -1,0 +1,1 @@
+"""Which responses the update learns from."""

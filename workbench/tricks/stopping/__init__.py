@@ -1,0 +1,1 @@
+"""When the rest of a buffer is left alone."""

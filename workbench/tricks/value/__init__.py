@@ -1,0 +1,1 @@
+"""How the critic's output becomes a value."""

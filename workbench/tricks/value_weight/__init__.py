@@ -1,0 +1,1 @@
+"""How states weigh in the critic's loss."""

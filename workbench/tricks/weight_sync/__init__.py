@@ -1,0 +1,1 @@
+"""How slow copies of the policy follow it."""
