@@ -2,52 +2,61 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from workbench.names import unknown
-from workbench.trick import (
-    SLOTS,
-    AdvantageEstimator,
-    AdvantageTransform,
-    Aggregation,
-    GradientTransform,
-    Initialise,
-    PolicyLoss,
-    Regulariser,
-    RewardTransform,
-    SamplingTransform,
-    Schedule,
-    ScoreTransform,
-    Trick,
-    Value,
-    ValueLoss,
-)
+from workbench.plugins import source_hash
+from workbench.trick import SLOTS, AdvantageEstimator, Trick, Value
 from workbench.tricks import TEXTBOOK, registry
-from workbench.types import Evaluation, Rates, Rollout, Sampling
+from workbench.update_lines import UpdateLines
 
-if TYPE_CHECKING:
-    from workbench.models import Models
-    from workbench.stages.prepare import Prepared
-
-T = TypeVar("T", bound=Trick)
 State = dict[str, dict[str, dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(UpdateLines):
     """Tricks in execution order, at most one of each group, exactly one where the textbook needs one.
 
-    Build one by set algebra: `PPO_MAX.without("value_clip").plus(TokenKlPenalty(weight=0.1))`.
+    Build one by set algebra: `PPO_MAX.without("value_clip").plus(TokenKlPenalty(weight=0.1))`; a
+    published one, whose every trick says where it comes from, by `Recipe.cited`.
+
+    Attributes:
+        name: of the recipe.
+        tricks: given in any order.
+        about: what the recipe is, where it comes from, what of the system is left out.
+        sources: trick -> where the source says that the trick is used, with these values.
     """
 
     name: str
     tricks: tuple[Trick, ...] = ()
+    about: str = field(default="", compare=False)
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def cited(cls, name: str, about: str, *cited: tuple[Trick, str]) -> "Recipe":
+        """Return a published recipe.
+
+        Args:
+            name: of the recipe.
+            about: one or two sentences: what it is, its arXiv number or commit, what is left out.
+            cited: pairs of a trick and the place in the source that sets it so.
+        Raises:
+            ValueError: if a trick stands there twice, or two of one group do, or a source is empty.
+        """
+        taken: dict[str, str] = {}
+        for trick, source in cited:
+            key = trick.group or trick.name
+            if key in taken:
+                raise ValueError(f"recipe {name} holds both {taken[key]} and {trick.name} (group {key})")
+            if not source.strip():
+                raise ValueError(f"recipe {name} says no source for {trick.name}")
+            taken[key] = trick.name
+        return cls(name, tuple(t for t, _ in cited), about, {t.name: source for t, source in cited})
 
     def __post_init__(self) -> None:
         """Fill in the textbook's choices, order the tricks, refuse missing prerequisites."""
@@ -56,10 +65,8 @@ class Recipe:
         defaults = [kind() for kind in map(registry().__getitem__, TEXTBOOK)]
         chosen = [*given.values(), *(t for t in defaults if t.group not in groups)]
         object.__setattr__(self, "tricks", _in_order(chosen))
-        names = {trick.name for trick in self.tricks}
         for trick in self.tricks:
-            for missing in set(trick.requires) - names:
-                raise ValueError(f"{trick.name} needs {missing}, which recipe {self.name} lacks")
+            self._refuse_nonsense(trick)
 
     def plus(self, *tricks: Trick) -> "Recipe":
         """Return this recipe with the tricks added, each displacing its namesake and its group."""
@@ -67,7 +74,7 @@ class Recipe:
         for new in tricks:
             kept = {n: t for n, t in kept.items() if not (new.group and t.group == new.group)}
             kept[new.name] = new
-        return replace(self, tricks=tuple(kept.values()))
+        return self._of_tricks(kept.values())
 
     def without(self, *names: str) -> "Recipe":
         """Return this recipe with the tricks removed; a choice falls back to the textbook's.
@@ -81,7 +88,7 @@ class Recipe:
                 raise ValueError(unknown("trick", name, present, where=f"recipe {self.name}"))
             if name in TEXTBOOK:
                 raise ValueError(f"{name} is the textbook's choice: replace it, it cannot be left out")
-        return replace(self, tricks=tuple(t for t in self.tricks if t.name not in names))
+        return self._of_tricks(t for t in self.tricks if t.name not in names)
 
     def set(self, values: Mapping[str, Value]) -> "Recipe":
         """Return this recipe with `trick.field` set to each value; a trick it lacks is added.
@@ -126,89 +133,41 @@ class Recipe:
         return {f"{t.name}.{k}": v for t in self.tricks for k, v in t.hypers().items()}
 
     def fingerprint(self) -> str:
-        """Hash the tricks and their hyper-parameters, not the recipe's name: 12 hex digits."""
-        content = [(trick.name, trick.hypers()) for trick in self.tricks]
+        """Hash the tricks and their hyper-parameters, not the recipe's name: 12 hex digits.
+
+        A plugin's source goes in as well, so that an edited plugin never takes up an old checkpoint.
+        """
+        sources = [source_hash(type(trick)) for trick in self.tricks]
+        content = [
+            (trick.name, trick.hypers(), *([source] if source else []))
+            for trick, source in zip(self.tricks, sources, strict=True)
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """What the update has to compute beyond log-probabilities and values."""
-        return frozenset().union(*(trick.needs for trick in self.tricks))
+    def _of_tricks(self, tricks: Iterable[Trick]) -> "Recipe":
+        """Return a recipe of other tricks; those that are as they were keep their sources."""
+        tricks = tuple(tricks)
+        same = {trick.name for trick in self.tricks if trick in tricks}
+        sources = {name: source for name, source in self.sources.items() if name in same}
+        return replace(self, tricks=tricks, sources=sources)
 
-    # The lines of the PPO update, in its order.
-
-    def initialise(self, models: "Models", prepared: "Prepared") -> None:
-        """Set the starting weights."""
-        for trick in self._of(Initialise):
-            trick(models, prepared)
-
-    def sampling(self, sampling: Sampling) -> Sampling:
-        """Return the sampling settings after every sampling trick."""
-        for trick in self._of(SamplingTransform):
-            sampling = trick(sampling)
-        return sampling
-
-    def observe(self, rollout: Rollout) -> None:
-        """Let every trick move its running statistics; the only place where they move."""
-        for trick in self.tricks:
-            trick.observe(rollout)
-
-    def score(self, score: Tensor, rollout: Rollout) -> Tensor:
-        """Reparameterise the score [B]."""
-        for trick in self._of(ScoreTransform):
-            score = trick(score, rollout)
-        return score
-
-    def reward(self, reward: Tensor, rollout: Rollout) -> Tensor:
-        """Change the per-token reward [B, T]."""
-        for trick in self._of(RewardTransform):
-            reward = trick(reward, rollout)
-        return reward
-
-    def advantage_estimator(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        """Estimate advantage [B, T] and returns [B, T]."""
-        return self._the(AdvantageEstimator)(rollout)
-
-    def advantage(self, advantage: Tensor, mask: Tensor) -> Tensor:
-        """Change the advantages [B, T] of one minibatch."""
-        for trick in self._of(AdvantageTransform):
-            advantage = trick(advantage, mask)
-        return advantage
-
-    def policy_loss(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
-        """Return the policy's loss, a scalar."""
-        loss = self._the(PolicyLoss)(new, minibatch, advantage)
-        return self._the(Aggregation)(loss, minibatch.mask)
-
-    def value_loss(self, value: Tensor, minibatch: Rollout) -> Tensor:
-        """Return the critic's loss, a scalar."""
-        return self._the(Aggregation)(self._the(ValueLoss)(value, minibatch), minibatch.mask)
-
-    def regulariser(self, new: Evaluation, minibatch: Rollout) -> Tensor:
-        """Return the sum of the regularising terms, a scalar."""
-        terms = [trick(new, minibatch) for trick in self._of(Regulariser)]
-        return torch.stack(terms).sum() if terms else new.log_prob.new_zeros(())
-
-    def gradient(self, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Change the gradients of policy and critic before the optimiser's step."""
-        changed = list(gradients)
-        for trick in self._of(GradientTransform):
-            changed = trick(changed)
-        return changed
-
-    def rates(self, iteration: int, iterations: int) -> Rates:
-        """Return the factors on the learning rates at this iteration."""
-        rates = Rates(policy=1.0, critic=1.0)
-        for trick in self._of(Schedule):
-            factor = trick(iteration, iterations)
-            rates = Rates(rates.policy * factor.policy, rates.critic * factor.critic)
-        return rates
-
-    def _of(self, kind: type[T]) -> Iterator[T]:
-        return (trick for trick in self.tricks if isinstance(trick, kind))
-
-    def _the(self, kind: type[T]) -> T:
-        return next(self._of(kind))
+    def _refuse_nonsense(self, trick: Trick) -> None:
+        """Raise ValueError if the trick lacks another, contradicts one, or has no critic to work on."""
+        names = {other.name for other in self.tricks}
+        for missing in set(trick.requires) - names:
+            raise ValueError(f"{trick.name} needs {missing}, which recipe {self.name} lacks")
+        for rival in names.intersection(trick.excludes):
+            raise ValueError(f"{trick.name} and {rival} cannot be together; leave one of them out")
+        if trick.requires_critic and "value" not in self.needs:
+            estimator = self._the(AdvantageEstimator).name
+            raise ValueError(f"{trick.name} needs a critic, and {estimator} does without one")
+        values = self.parameters()
+        for own, other in trick.matches.items():
+            pair = values[f"{trick.name}.{own}"], values.get(other)
+            if pair[1] not in (None, pair[0]):
+                raise ValueError(
+                    f"{trick.name}.{own} must equal {other}, got {pair[0]} and {pair[1]}; set both"
+                )
 
 
 def make_trick(name: str, values: Mapping[str, Value], base: Trick | None = None) -> Trick:
@@ -245,7 +204,7 @@ def _in_order(tricks: Iterable[Trick]) -> tuple[Trick, ...]:
     ordered: list[Trick] = []
     for slot in slots:
         members = {name: t for name, t in by_name.items() if t.slot == slot}
-        graph = {name: set(t.after) & set(members) for name, t in members.items()}
+        graph = {n: {m for m, o in members.items() if t.follows(o)} for n, t in members.items()}
         try:
             ordered += [members[name] for name in _sorted_topologically(graph)]
         except CycleError as cycle:
