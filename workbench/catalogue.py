@@ -6,14 +6,38 @@ from typing import Annotated, Any
 import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="Python file with tricks of your own (repeatable).", metavar="FILE"),
+]
 tricks_app = typer.Typer(help="List tricks, or show one.", invoke_without_command=True)
 recipes_app = typer.Typer(help="List recipes, show one, or compare two.", invoke_without_command=True)
 
 
 @tricks_app.callback()
-def list_tricks(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List every trick, in the order in which the PPO update calls them."""
+def list_tricks(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/tricks.md, which leaves plugins out.")
+    ] = False,
+    plugin: PluginOption = None,
+) -> None:
+    """List every trick, in the order in which the PPO update calls them.
+
+    Examples: workbench tricks
+
+    workbench tricks --plugin my_trick.py
+    """
+    from workbench.plugins import load_plugins
+
+    load_plugins(plugin or [])
     if context.invoked_subcommand:
+        return
+    if as_markdown:
+        from workbench.pages import tricks_page
+
+        typer.echo(tricks_page(), nl=False)
         return
     from workbench.describe import trick_facts, trick_table
     from workbench.tricks import registry
@@ -23,21 +47,41 @@ def list_tricks(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @tricks_app.command("show")
-def show_trick(name: str, as_json: JsonOption = False) -> None:
+def show_trick(
+    name: Annotated[str, typer.Argument(help="Trick, such as value_clip.")],
+    as_json: JsonOption = False,
+    plugin: PluginOption = None,
+) -> None:
     """Show a trick's equation, variant, source and hyper-parameters.
 
-    Example: workbench tricks show value_clip
+    Examples: workbench tricks show value_clip
+
+    workbench tricks show my_trick --plugin my_trick.py
     """
     from workbench.describe import find_trick, trick_facts, trick_page
+    from workbench.plugins import load_plugins
 
+    load_plugins(plugin or [])
     kind = find_trick(name)
     show(trick_facts(kind) if as_json else trick_page(kind), as_json)
 
 
 @recipes_app.callback()
-def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List the published recipes."""
+def list_recipes(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/recipes.md.")] = False,
+) -> None:
+    """List the published recipes.
+
+    Example: workbench recipes --json
+    """
     if context.invoked_subcommand:
+        return
+    if as_markdown:
+        from workbench.pages import recipes_page
+
+        typer.echo(recipes_page(), nl=False)
         return
     from workbench.describe import recipe_facts, recipe_table
     from workbench.recipes import recipes
@@ -47,8 +91,10 @@ def list_recipes(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 @recipes_app.command("show")
-def show_recipe(name: str, as_json: JsonOption = False) -> None:
-    """Show a recipe's tricks in the order in which they act.
+def show_recipe(
+    name: Annotated[str, typer.Argument(help="Recipe, such as ppo_max.")], as_json: JsonOption = False
+) -> None:
+    """Show what a recipe is, and its tricks in the order in which they act, each with its source.
 
     Example: workbench recipes show ppo_max
     """
@@ -60,7 +106,10 @@ def show_recipe(name: str, as_json: JsonOption = False) -> None:
 
 
 @recipes_app.command("diff")
-def diff_recipes(first: str, second: str) -> None:
+def diff_recipes(
+    first: Annotated[str, typer.Argument(help="Recipe.")],
+    second: Annotated[str, typer.Argument(help="Recipe to compare it with.")],
+) -> None:
     """Show the tricks that one of two recipes lacks or sets otherwise.
 
     Example: workbench recipes diff vanilla ppo_max
@@ -75,7 +124,10 @@ def list_metrics(
     as_json: JsonOption = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/monitors.md.")] = False,
 ) -> None:
-    """List every metric that a run logs: unit, estimator and source."""
+    """List every metric that a run logs: unit, estimator and source.
+
+    Example: workbench metrics --json
+    """
     from dataclasses import asdict
 
     from workbench.describe import metric_table, monitors_page
@@ -90,7 +142,7 @@ def list_metrics(
 def show(content: Any, as_json: bool = False) -> None:
     """Print a table or a page; or, for programs, plain data as JSON."""
     if as_json:
-        typer.echo(json.dumps(content, indent=1))
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
     from rich.console import Console
 

@@ -103,9 +103,8 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _tensors(ppo: "Ppo") -> Iterator[tuple[str, Tensor]]:
-    for owner, module in (("policy", ppo.models.policy), ("critic", ppo.models.critic)):
-        for name, parameter in module.named_parameters():
-            yield f"{owner}/{name}", parameter.detach()
+    for owner, name, parameter in _parameters(ppo):
+        yield f"{owner}/{name}", parameter.detach()
     for index, moments in ppo.optimiser.state_dict()["state"].items():
         for key, value in moments.items():
             yield f"optimiser/{index}/{key}", value
@@ -115,10 +114,19 @@ def _tensors(ppo: "Ppo") -> Iterator[tuple[str, Tensor]]:
                 yield f"recipe/{trick}/{field_name}/{key}", value
 
 
-def _restore(ppo: "Ppo", tensors: dict[str, Tensor]) -> None:
-    for owner, module in (("policy", ppo.models.policy), ("critic", ppo.models.critic)):
+def _parameters(ppo: "Ppo") -> Iterator[tuple[str, str, Tensor]]:
+    """Yield every parameter that a run changes once, under its first owner's name."""
+    seen: set[int] = set()
+    for owner, module in ppo.models.changing():
         for name, parameter in module.named_parameters():
-            parameter.data.copy_(tensors[f"{owner}/{name}"])
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield owner, name, parameter
+
+
+def _restore(ppo: "Ppo", tensors: dict[str, Tensor]) -> None:
+    for owner, name, parameter in _parameters(ppo):
+        parameter.data.copy_(tensors[f"{owner}/{name}"])
     optimiser = ppo.optimiser.state_dict()
     optimiser["state"] = {
         int(index): {key: value for (key,), value in moments.items()}

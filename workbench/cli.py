@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.catalogue import JsonOption, list_metrics, recipes_app, show, tricks_app
+from workbench.catalogue import JsonOption, PluginOption, list_metrics, recipes_app, show, tricks_app
 from workbench.errors import is_expected, one_sentence
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def prepare(
     device: DeviceOption = "auto",
     tracking_uri: StoreOption = None,
     set_: SetOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Pre-train, fine-tune and train the reward model of a study, without running it.
 
@@ -76,7 +77,7 @@ def prepare(
     from ablations.study import parse_changes
 
     with _resumable():
-        asked = open_study(study, home, parse_changes(set_ or []))
+        asked = open_study(study, home, parse_changes(set_ or []), plugin or [])
         options = Options(default_workers(asked), tracking_uri, device, _command())
         prepared = prepare_only(asked, home, options)
     for stage in ("base", "sft", "reward_model"):
@@ -97,6 +98,7 @@ def train(
     device: DeviceOption = "auto",
     tracking_uri: StoreOption = None,
     set_: SetOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Train one recipe with one seed, outside of any study.
 
@@ -107,7 +109,9 @@ def train(
     from workbench.tracking import default_store
     from workbench.train_one import train_one
 
-    asked = make_arm_study(recipe, with_ or [], without or [], task, iterations, set_ or [])
+    asked = make_arm_study(
+        recipe, with_ or [], without or [], task, iterations, set_ or [], plugin or []
+    )
     [arm] = asked.recipes.values()
     settle_process()
     with _resumable():
@@ -135,6 +139,7 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option(help="Say what would run and what it costs; run nothing.")
     ] = False,
+    plugin: PluginOption = None,
 ) -> None:
     """Run a study: prepare the models, train every arm with every seed, write the report.
 
@@ -151,7 +156,7 @@ def ablate(
 
     changes = {} if seeds is None else {"seeds": parse_seeds(seeds)}
     changes |= {} if iterations is None else {"ppo.iterations": iterations}
-    asked = open_study(study, home, changes | parse_changes(set_ or []))
+    asked = open_study(study, home, changes | parse_changes(set_ or []), plugin or [])
     count = workers or runner.default_workers(asked)
     options = runner.Options(count, tracking_uri, device, _command())
     if dry_run:

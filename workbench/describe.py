@@ -14,6 +14,7 @@ from workbench.glossary import GLOSSARY
 from workbench.names import unknown
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
+from workbench.synonyms import also_called
 from workbench.trick import Trick
 from workbench.tricks import TEXTBOOK, registry
 
@@ -51,11 +52,15 @@ def trick_facts(kind: type[Trick]) -> dict[str, Any]:
         ],
         "neutral": kind.neutral,
         "group": kind.group,
-        "excludes": [o.name for o in registry().values() if _rivals(o, kind)],
-        "after": list(kind.after),
+        "instead_of": [o.name for o in registry().values() if _rivals(o, kind)],
+        "excludes": list(kind.excludes),
+        "matches": kind.matches,
+        "requires_critic": kind.requires_critic,
+        "after": [o.name for o in registry().values() if kind.follows(o)],
         "requires": list(kind.requires),
         "needs": sorted(kind.needs),
         "batch_statistic": kind.batch_statistic,
+        "also_called": also_called(kind.name),
         "textbook": kind.name in TEXTBOOK,
         "recipes": [r.name for r in recipes().values() if kind.name in {t.name for t in r.tricks}],
     }
@@ -67,7 +72,7 @@ def trick_table() -> Table:
     slot = ""
     for kind in registry().values():
         facts = trick_facts(kind)
-        hypers = ", ".join(f"{h['name']}={_plain(h['default'])}" for h in facts["hyper_parameters"])
+        hypers = ", ".join(f"{h['name']}={plain(h['default'])}" for h in facts["hyper_parameters"])
         name = Text(kind.name, style="bold") + Text(" (textbook)" if facts["textbook"] else "", "dim")
         table.add_row(kind.slot if kind.slot != slot else "", name, hypers, facts["summary"])
         slot = kind.slot
@@ -82,12 +87,15 @@ def trick_page(kind: type[Trick]) -> Group:
         lines += [Text("\n".join(f"    {line}" for line in facts["equation"].splitlines())), ""]
     relations = {
         "slot": facts["slot"],
+        "also called": ", ".join(facts["also_called"]),
         "variant": facts["variant"],
         "source": facts["source"],
         "neutral": _neutral(facts["neutral"]),
         "group": _group(facts),
         "after": ", ".join(facts["after"]),
-        "requires": ", ".join(facts["requires"]),
+        "requires": ", ".join(facts["requires"] + ["a critic"] * facts["requires_critic"]),
+        "not with": ", ".join(facts["excludes"]),
+        "same as": ", ".join(facts["matches"].values()),
         "needs": ", ".join(facts["needs"]),
         "in recipes": ", ".join(facts["recipes"]),
     }
@@ -103,8 +111,15 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "hash": recipe.fingerprint(),
+        "about": recipe.about,
         "tricks": [
-            {"name": t.name, "slot": t.slot, "hyper_parameters": t.hypers()} for t in recipe.tricks
+            {
+                "name": trick.name,
+                "slot": trick.slot,
+                "hyper_parameters": trick.hypers(),
+                "source": trick_source(recipe, trick),
+            }
+            for trick in recipe.tricks
         ],
     }
 
@@ -118,12 +133,13 @@ def recipe_table(every: Sequence[Recipe]) -> Table:
     return table
 
 
-def recipe_page(recipe: Recipe) -> Table:
-    """List the tricks of one recipe in the order in which they act."""
-    table = _table("slot", "trick", "hyper-parameters")
+def recipe_page(recipe: Recipe) -> Group:
+    """Describe one recipe: what it is, and its tricks in the order in which they act."""
+    table = _table("slot", "trick", "hyper-parameters", "source")
     for trick in recipe.tricks:
-        table.add_row(trick.slot, Text(trick.name, style="bold"), _settings(trick))
-    return table
+        name = Text(trick.name, style="bold")
+        table.add_row(trick.slot, name, _settings(trick), trick_source(recipe, trick))
+    return Group(Text(recipe.name, style="bold"), Text(recipe.about), "", table)
 
 
 def recipe_difference(first: Recipe, second: Recipe) -> Table:
@@ -134,7 +150,19 @@ def recipe_difference(first: Recipe, second: Recipe) -> Table:
         cells = [_settings(side[name]) or "yes" if name in side else "—" for side in sides]
         if cells[0] != cells[1]:
             table.add_row(kind.slot, Text(name, style="bold"), *cells)
+    if not table.rows:
+        table.add_row("", "the same tricks, set alike", "", "")
     return table
+
+
+def trick_source(recipe: Recipe, trick: Trick) -> str:
+    """Return where a recipe's source sets a trick, or that the textbook filled it in."""
+    return recipe.sources.get(trick.name) or ("textbook" if trick.name in TEXTBOOK else "")
+
+
+def plain(value: Any) -> str:
+    """Write a value as people do."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _docstring(kind: type[Trick]) -> dict[str, str]:
@@ -161,31 +189,27 @@ def _hyper_table(hypers: Sequence[dict[str, Any]]) -> list[Any]:
         return []
     table = _table("hyper-parameter", "default", "domain", "search")
     for hyper in hypers:
-        low_high = " … ".join(map(_plain, hyper["search"] or ()))
+        low_high = " … ".join(map(plain, hyper["search"] or ()))
         search = low_high + (", log" if hyper["log"] and low_high else "")
-        table.add_row(hyper["name"], _plain(hyper["default"]), hyper["domain"], search or "not searched")
+        table.add_row(hyper["name"], plain(hyper["default"]), hyper["domain"], search or "not searched")
     return ["", table]
 
 
 def _neutral(neutral: dict[str, Any] | None) -> str:
     if neutral is None:
         return ""
-    return ", ".join(f"{key} = {_plain(value)}" for key, value in neutral.items()) or "as it is"
+    return ", ".join(f"{key} = {plain(value)}" for key, value in neutral.items()) or "as it is"
 
 
 def _group(facts: dict[str, Any]) -> str:
     if not facts["group"]:
         return ""
-    others = ", ".join(facts["excludes"])
+    others = ", ".join(facts["instead_of"])
     return str(facts["group"]) + (f" (instead of {others})" if others else "")
 
 
 def _settings(trick: Trick) -> str:
-    return ", ".join(f"{key}={_plain(value)}" for key, value in trick.hypers().items())
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return ", ".join(f"{key}={plain(value)}" for key, value in trick.hypers().items())
 
 
 def _rivals(other: type[Trick], kind: type[Trick]) -> bool:
@@ -220,7 +244,9 @@ def monitors_page() -> str:
             "y is a response of |y| tokens, the end token included; π_old sampled it, π is being",
             "updated, π_ref is the SFT policy. A metric is a mean over the responses of one PPO",
             "iteration unless its estimator says otherwise; the step is the iteration, and step k is",
-            "the policy after k iterations.",
+            "the policy after k iterations. Log-probabilities are at the temperature that PPO trains",
+            "at: 1, unless the settings or a trick say otherwise. Compare KL, entropy and perplexity",
+            "between arms of one temperature only.",
             "",
             "| metric | unit | estimator | source |",
             "|---|---|---|---|",

@@ -14,6 +14,7 @@ from workbench.stages.ppo import Ppo
 from workbench.stages.pretrain import held_out_perplexity
 from workbench.stages.reward_model import score_rows
 from workbench.tasks.base import Task, Tokens
+from workbench.textbook import textbook_sampling
 
 SAMPLE_ROWS = 16
 """Held-out prompts whose responses are kept as text."""
@@ -47,6 +48,11 @@ class Evaluator:
     ppo: Ppo
     wanted: int
 
+    @property
+    def policy(self) -> Policy:
+        """What is measured: the policy, or its moving average where the recipe keeps one."""
+        return self.ppo.models.average or self.ppo.models.policy
+
     @cached_property
     def prompts(self) -> list[Tokens]:
         """An even spread over the task's held-out prompts, so that every kind is among them."""
@@ -57,13 +63,13 @@ class Evaluator:
     @cached_property
     def start(self) -> Judged:
         """What the SFT policy answers, and what the judges say of it."""
-        return self.judge(self.ppo.models.reference)
+        return self.judge(self.ppo.models.sft)
 
     @torch.no_grad()
     def judge(self, policy: Policy) -> Judged:
         """Let a policy answer the held-out prompts."""
         prompts, ppo = self.prompts, self.ppo
-        sampling = ppo.sampling(len(prompts))
+        sampling = textbook_sampling(ppo.settings, len(prompts))
         noise = uniform(sampling, len(prompts), ppo.seed, "evaluation")
         with ppo.accelerator.autocast():
             samples = sample(policy, prompts, sampling, eos=ppo.eos, pad=ppo.pad, noise=noise)
@@ -74,12 +80,12 @@ class Evaluator:
 
     def metrics(self) -> dict[str, float]:
         """Measure the policy as it is: `eval/*`."""
-        judged = self.judge(self.ppo.models.policy)
+        judged = self.judge(self.policy)
         pairs = zip(judged.verdict, self.start.verdict, strict=True)
         metrics = {
             "eval/proxy": mean(judged.proxy),
             "eval/win_rate": mean([float(new > old) + 0.5 * float(new == old) for new, old in pairs]),
-            "eval/held_out_perplexity": self._perplexity(self.ppo.models.policy),
+            "eval/held_out_perplexity": self._perplexity(self.policy),
         }
         return metrics | ({"eval/gold": mean(judged.gold)} if judged.gold is not None else {})
 
@@ -102,12 +108,12 @@ class Evaluator:
             "gold_std": deviation(start.gold) if start.gold else None,
             "gold_correlation": correlation(start.proxy, start.gold) if start.gold else None,
             "response_length": mean([float(len(response)) for response in start.responses]),
-            "held_out_perplexity": self._perplexity(self.ppo.models.reference),
+            "held_out_perplexity": self._perplexity(self.ppo.models.sft),
         }
 
     def samples(self, iteration: int) -> dict[str, list[Any]]:
         """Tabulate responses before and after to some held-out prompts."""
-        judged, start = self.judge(self.ppo.models.policy), self.start
+        judged, start = self.judge(self.policy), self.start
         kept = range(min(SAMPLE_ROWS, len(judged.responses)))
         table: dict[str, list[Any]] = {
             "iteration": [iteration for _ in kept],

@@ -1,13 +1,19 @@
 """What PPO learns from: responses, what the four models say of them, and how the update went."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from workbench.models import Batch, Models, TokenStatistics, compare, log_probabilities
-from workbench.sampling import Samples
-from workbench.types import Rollout
+from workbench.forward import TokenStatistics, compare, critic_outputs, log_probabilities
+from workbench.models import Batch, Models
+from workbench.recipe import Recipe
+from workbench.sampling import Samples, sample
+from workbench.seeding import generator
+from workbench.stages.reward_model import score_rows
+from workbench.tasks.base import Task, Tokens
+from workbench.types import Optimisation, Rollout, Sampling
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class UpdateStatistics:
     critic_gradient_norm: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class Experience:
     """One buffer of responses: what was sampled, what the models say of it, how the update went.
 
@@ -35,6 +41,7 @@ class Experience:
         score: [B] reward-model score as it is, before any trick.
         rollout: what PPO trains on.
         updates: statistics of each optimiser step.
+        kept_share: share of the responses that the update learns from.
     """
 
     samples: Samples
@@ -43,37 +50,56 @@ class Experience:
     score: Tensor
     rollout: Rollout
     updates: list[UpdateStatistics] = field(default_factory=list)
+    kept_share: float = 1.0
 
 
-def score(models: Models, samples: Samples, temperature: float) -> Experience:
+def score(
+    models: Models,
+    recipe: Recipe,
+    samples: Samples,
+    sampling: Sampling,
+    rivals: Mapping[str, Tensor],
+) -> Experience:
     """Let reference, critic and reward model judge sampled responses.
 
     Args:
-        models: all four; the policy's hidden states come with the samples.
-        samples: B responses of at most T tokens.
-        temperature: of the log-probabilities.
+        models: all that the recipe needs; the policy's hidden states come with the samples.
+        recipe: says what is needed.
+        samples: B responses of at most T tokens; those to one prompt stand together.
+        sampling: how they were sampled.
+        rivals: `greedy_score` and `reference_score` [B] where the recipe needs them.
     Returns:
-        experience whose rollout has no rewards yet.
+        experience whose rollout has no rewards yet, and raw outputs of the critic for values.
     """
     mask = samples.mask
     batch = Batch.of(samples.tokens, samples.prompt_length, mask)
-    raw = models.reward_model.last(samples.tokens, batch.length)
-    said = compare(
-        (models.policy, samples.hidden[batch.row, batch.step]),
-        (models.reference, models.reference.states(batch)),
-        batch,
-        temperature,
+    raw = models.reward_model.last(samples.tokens, samples.prompt_length + samples.text_length)
+    policy = models.policy, samples.hidden[batch.row, batch.step]
+    said = reference = compare(
+        policy, (models.sft, models.sft.states(batch)), batch, sampling.log_prob_temperature
     )
-    unset = torch.zeros_like(said.log_prob)
+    if models.reference is not models.sft:
+        moved = models.reference, models.reference.states(batch)
+        reference = compare(policy, moved, batch, sampling.log_prob_temperature)
+    value, end_value = critic_outputs(models, recipe, batch)
+    unset, unset_rows = torch.zeros_like(said.log_prob), torch.zeros_like(raw)
     rollout = Rollout(
         tokens=samples.tokens,
         prompt_length=samples.prompt_length,
         mask=mask,
-        log_prob=said.log_prob,
-        ref_log_prob=said.ref_log_prob,
-        value=models.critic(batch),
-        score=raw,
+        text_length=samples.text_length,
         is_truncated=samples.is_truncated,
+        group=torch.arange(len(raw), device=raw.device) // sampling.responses_per_prompt,
+        log_prob=said.log_prob,
+        behaviour_log_prob=samples.log_prob,
+        ref_log_prob=reference.ref_log_prob,
+        entropy=said.entropy,
+        ref_kl=reference.kl,
+        value=value,
+        end_value=end_value,
+        score=raw,
+        greedy_score=rivals.get("greedy_score", unset_rows),
+        reference_score=rivals.get("reference_score", unset_rows),
         reward=unset,
         advantage=unset,
         returns=unset,
@@ -82,3 +108,52 @@ def score(models: Models, samples: Samples, temperature: float) -> Experience:
         models.policy, samples.prompt_hidden, samples.prompts(), samples.prompt_length
     )
     return Experience(samples, said, prompt, raw, rollout)
+
+
+def rival_scores(
+    models: Models,
+    recipe: Recipe,
+    task: Task,
+    prompts: Sequence[Tokens],
+    sampling: Sampling,
+    *,
+    eos: int,
+    pad: int,
+) -> dict[str, Tensor]:
+    """Score other responses to the same prompts, where a trick of the recipe compares with them.
+
+    Args:
+        models: policy and reward model are used.
+        recipe: says whether greedy responses are needed, or the task's own.
+        task: has responses of its own.
+        prompts: B prompts.
+        sampling: how responses are sampled.
+        eos: the end token.
+        pad: the padding token.
+    Returns:
+        `greedy_score` and `reference_score` [B], each only if needed.
+    Raises:
+        ValueError: if the task has no response of its own to a prompt.
+    """
+    rivals: dict[str, list[Tokens]] = {}
+    if "greedy_score" in recipe.needs:
+        greedy = sample(models.policy, prompts, sampling, eos=eos, pad=pad, noise=None)
+        rivals["greedy_score"] = greedy.responses()
+    if "reference_score" in recipe.needs:
+        rivals["reference_score"] = task.reference_responses(prompts)
+    texts = {
+        name: [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
+        for name, responses in rivals.items()
+    }
+    return {name: score_rows(models.reward_model, rows, pad) for name, rows in texts.items()}
+
+
+def minibatches(
+    rollout: Rollout, kept: Tensor, plan: Optimisation, stream: tuple[int, ...]
+) -> Iterator[Rollout]:
+    """Yield minibatches of the rows that are kept [b], in an order that the stream decides."""
+    for epoch in range(plan.epochs):
+        shuffle = generator(*stream, epoch if plan.is_reshuffled else 0, "minibatches")
+        order = kept[torch.randperm(len(kept), generator=shuffle).to(kept.device)]
+        for index in torch.split(order, plan.minibatch_size):
+            yield rollout.rows(index)

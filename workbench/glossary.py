@@ -188,6 +188,20 @@ _METRICS = (
         _SCHULMAN_KL,
     ),
     Metric(
+        "ppo/optimiser_steps",
+        "optimiser steps",
+        "steps",
+        "minibatches of the iteration's buffers; fewer where a trick stops a buffer early",
+        _DETAILS,
+    ),
+    Metric(
+        "ppo/kept_share",
+        "responses learnt from",
+        "share",
+        "responses that the tricks of slot selection keep, over all",
+        _OURS,
+    ),
+    Metric(
         "ppo/clip_fraction",
         "clipped policy ratios",
         "share",

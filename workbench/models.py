@@ -1,6 +1,8 @@
 """Policy, critic, reference and reward model: Hugging Face models behind two small interfaces."""
 
+import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,42 +12,23 @@ from torch import Tensor, nn
 
 from workbench import gpt2
 from workbench.loading import load_causal, load_scorer
-from workbench.types import Evaluation, Rollout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
 
 CHUNK_ELEMENTS = 2**24
 """Logits held at a time where no gradient is needed: 64 MiB in float32, whatever the vocabulary."""
 
 
 class Policy(nn.Module):
-    """A causal language model that says log-probabilities and entropies of response tokens."""
+    """A causal language model: hidden states of response tokens, and the logits that follow them."""
 
     model: "PreTrainedModel"
 
     def load_weights(self, folder: Path) -> None:
         """Take architecture and weights from a Hugging Face folder."""
         self.model = load_causal(folder)
-
-    def forward(self, batch: "Batch", temperature: float, entropy: bool) -> tuple[Tensor, Tensor]:
-        """Evaluate the response tokens of a batch.
-
-        Args:
-            batch: B responses of at most T tokens.
-            temperature: logits are divided by it.
-            entropy: compute entropies too.
-        Returns:
-            log-probability [B, T] and entropy [B, T] in nats; 0 where not computed.
-        """
-        logits = self.logits(self.states(batch)).float() / temperature
-        log_normaliser = logits.logsumexp(-1)
-        chosen = logits.gather(-1, batch.target[:, None]).squeeze(-1)
-        log_prob = batch.spread(chosen - log_normaliser)
-        if not entropy:
-            return log_prob, torch.zeros_like(log_prob)
-        mean_logit = ((logits - log_normaliser[:, None]).exp() * logits).sum(-1)
-        return log_prob, batch.spread(log_normaliser - mean_logit)
 
     def states(self, batch: "Batch") -> Tensor:
         """Return the hidden states [N, H] that predict the response tokens of a batch."""
@@ -102,6 +85,13 @@ class Scorer(nn.Module):
     def forward(self, batch: "Batch") -> Tensor:
         """Return the head's output [B, T] at the states that predict response tokens; 0 elsewhere."""
         return batch.spread(self.heads(batch.tokens, batch.length, batch.row, batch.at))
+
+    def with_end(self, batch: "Batch") -> tuple[Tensor, Tensor]:
+        """Return the same [B, T], and the output [B] at the state after each row's last token."""
+        rows, count = torch.arange(len(batch.length), device=batch.row.device), len(batch.row)
+        row, at = torch.cat([batch.row, rows]), torch.cat([batch.at, batch.length - 1])
+        outputs = self.heads(batch.tokens, batch.length, row, at)
+        return batch.spread(outputs[:count]), outputs[count:]
 
     def heads(self, tokens: Tensor, length: Tensor, row: Tensor, at: Tensor) -> Tensor:
         """Return the head's output [N] at chosen positions `at` of chosen rows of tokens [B, L]."""
@@ -181,114 +171,71 @@ def language_loss(
 
 @dataclass
 class Models:
-    """The four models of PPO; reference and reward model are frozen."""
+    """The four models of PPO, and the slow copies of the policy that some tricks keep.
+
+    Attributes:
+        policy: what is trained.
+        critic: what is trained beside it; it may share the policy's trunk.
+        reference: the policy that the tricks measure KL to; frozen, though `reference_refresh` moves it.
+        reward_model: frozen.
+        sft: the SFT policy, which the monitors measure KL to; the reference, unless that one moves.
+        guide: frozen copy whose logits decide which tokens may be sampled, if a trick needs it.
+        average: moving average of the policy, if a trick needs it; held-out prompts are answered by it.
+        has_dropout: the update is done in training mode.
+    """
 
     policy: Policy
     critic: Scorer
     reference: Policy
     reward_model: Scorer
+    sft: Policy = None  # type: ignore[assignment]
+    guide: Policy | None = None
+    average: Policy | None = None
+    has_dropout: bool = False
 
-    def trained(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that PPO updates: the policy's, then the critic's."""
-        yield from self.policy.parameters()
-        yield from self.critic.parameters()
+    def __post_init__(self) -> None:
+        """Take the reference for the SFT policy where that is not given."""
+        self.sft = self.sft or self.reference
 
+    def slow_copies(self, needs: frozenset[str]) -> None:
+        """Make the frozen copies of the starting policy, or of the reference, that tricks need."""
+        if "guide" in needs:
+            self.guide = _frozen(self.policy)
+        if "average" in needs:
+            self.average = _frozen(self.policy)
+        if "moving_reference" in needs:
+            self.sft, self.reference = self.reference, _frozen(self.reference)
 
-@dataclass(frozen=True)
-class TokenStatistics:
-    """What two policies say of the same response tokens, without gradient. All [B, T], 0 outside.
+    def changing(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the modules that a run changes, by name; checkpoints keep them."""
+        yield "policy", self.policy
+        yield "critic", self.critic
+        slow = {"guide": self.guide, "average": self.average}
+        slow |= {"reference": self.reference} if self.reference is not self.sft else {}
+        yield from ((name, module) for name, module in slow.items() if module is not None)
 
-    Attributes:
-        log_prob: log π of the sampled token.
-        ref_log_prob: log π_ref of the sampled token.
-        entropy: entropy of π in nats.
-        kl: KL(π(·|s) ‖ π_ref(·|s)) over the vocabulary, in nats.
-    """
+    def parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Return the parameters that PPO updates; those that both models share are the policy's."""
+        shared = set(map(id, self.policy.parameters()))
+        policy = [p for p in self.policy.parameters() if p.requires_grad]
+        critic = [p for p in self.critic.parameters() if p.requires_grad and id(p) not in shared]
+        return policy, critic
 
-    log_prob: Tensor
-    ref_log_prob: Tensor
-    entropy: Tensor
-    kl: Tensor
-
-
-@torch.no_grad()
-def compare(
-    policy: tuple[Policy, Tensor], reference: tuple[Policy, Tensor], batch: Batch, temperature: float
-) -> TokenStatistics:
-    """Compare two policies on response tokens, a chunk of logits at a time.
-
-    Args:
-        policy: the policy and its hidden states [N, H] that predict the response tokens.
-        reference: the same of the reference policy.
-        batch: the N response tokens of B responses.
-        temperature: logits of both are divided by it.
-    Returns:
-        statistics per token.
-    """
-    target = batch.target[:, None]
-    columns: list[list[Tensor]] = []
-    for part in _chunks(len(target), policy[0]):
-        log_p = _log_softmax(policy[0].logits(policy[1][part]), temperature)
-        log_q = _log_softmax(reference[0].logits(reference[1][part]), temperature)
-        p = log_p.exp()
-        chosen = [log.gather(-1, target[part]).squeeze(-1) for log in (log_p, log_q)]
-        columns.append([*chosen, -(p * log_p).sum(-1), (p * (log_p - log_q)).sum(-1)])
-    return TokenStatistics(*(batch.spread(torch.cat(column)) for column in zip(*columns, strict=True)))
-
-
-@torch.no_grad()
-def log_probabilities(policy: Policy, hidden: Tensor, tokens: Tensor, length: Tensor) -> Tensor:
-    """Say how likely a policy finds given tokens, the first of each row apart.
-
-    Args:
-        policy: whose logits to use, at temperature 1.
-        hidden: [B, P, H] its hidden states on the tokens.
-        tokens: [B, P] rows padded on the right.
-        length: [B] tokens per row.
-    Returns:
-        [B, P] log π(token_t | tokens before t) at t ≥ 1; 0 at t = 0 and on padding.
-    """
-    column = torch.arange(1, tokens.shape[1], device=tokens.device)
-    row, at = (column < length[:, None]).nonzero(as_tuple=True)
-    target = tokens[row, at + 1][:, None]
-    found = [
-        policy.logits(hidden[row[part], at[part]]).float().log_softmax(-1).gather(-1, target[part])
-        for part in _chunks(len(row), policy)
-    ]
-    blank = torch.zeros(tokens.shape, device=tokens.device)
-    return blank.index_put((row, at + 1), torch.cat(found).squeeze(1)) if found else blank
+    @contextmanager
+    def in_training_mode(self, seed: int) -> Iterator[None]:
+        """Let dropout act on policy and critic, with random numbers of this seed, if there is any."""
+        if not self.has_dropout:
+            yield
+            return
+        devices = [next(self.policy.parameters()).device]
+        with torch.random.fork_rng(devices=[d for d in devices if d.type == "cuda"]):
+            torch.manual_seed(seed)
+            self.policy.train()
+            self.critic.train()
+            yield
+        self.policy.eval()
+        self.critic.eval()
 
 
-def evaluate(
-    models: Models,
-    minibatch: Rollout,
-    temperature: float,
-    needs: frozenset[str],
-    pretraining: tuple[Tensor, Tensor] | None,
-) -> Evaluation:
-    """Evaluate policy and critic on a minibatch, with gradient.
-
-    Args:
-        models: policy and critic are used.
-        minibatch: B responses of at most T tokens.
-        temperature: of the log-probabilities.
-        needs: extra quantities to compute.
-        pretraining: tokens and mask of a pre-training batch, if needed.
-    Returns:
-        log-probabilities, values and what else was needed.
-    """
-    batch = Batch.of(minibatch.tokens, minibatch.prompt_length, minibatch.mask)
-    log_prob, entropy = models.policy(batch, temperature, "entropy" in needs)
-    value = models.critic(batch)
-    loss = models.policy.language_loss(*pretraining) if pretraining else log_prob.new_zeros(())
-    return Evaluation(log_prob=log_prob, value=value, entropy=entropy, pretraining_loss=loss)
-
-
-def _chunks(count: int, policy: Policy) -> tuple[Tensor, ...]:
-    """Split the indices below `count` so that a chunk's logits stay within CHUNK_ELEMENTS."""
-    size = max(1, CHUNK_ELEMENTS // policy.model.config.vocab_size)
-    return torch.split(torch.arange(count), size)
-
-
-def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    return (logits.float() / temperature).log_softmax(-1)
+def _frozen(policy: Policy) -> Policy:
+    return copy.deepcopy(policy).requires_grad_(False)

@@ -66,11 +66,20 @@ def iteration_metrics(
     scores = torch.cat([experience.score for experience in experiences])
     metrics = {name: float(value) for name, value in (means | score_metrics(scores)).items()}
     responses = [r for experience in experiences for r in experience.samples.responses()]
-    metrics |= text_metrics(responses)
+    metrics |= text_metrics(responses) | learning_metrics(experiences)
     metrics["time/response_tokens"] = float(sum(map(len, responses)))
     if gold is not None:
         metrics["reward/gold"] = sum(gold) / len(gold)
     return metrics
+
+
+def learning_metrics(experiences: Sequence[Experience]) -> dict[str, float]:
+    """Say how much of an iteration's responses was learnt from, in how many steps."""
+    kept = [experience.kept_share for experience in experiences]
+    return {
+        "ppo/optimiser_steps": float(sum(len(experience.updates) for experience in experiences)),
+        "ppo/kept_share": sum(kept) / len(kept),
+    }
 
 
 def score_metrics(scores: Tensor) -> dict[str, Tensor]:
@@ -111,7 +120,6 @@ def policy_metrics(
         "policy/perplexity": (-log_prob.sum(1) / length).mean().exp(),
         "policy/true_perplexity": mean_entropy.exp(),
         "policy/reference_perplexity": (-ref_log_prob.sum(1) / length).mean().exp(),
-        "policy/response_length": mask.sum(1).float().mean(),
         "policy/kl_to_sft": log_ratio.sum(1).mean(),
         "policy/kl_to_sft_k3": k3.sum(1).mean(),
         "policy/kl_to_sft_exact": kl.sum(1).mean(),
@@ -179,6 +187,7 @@ def _buffer_metrics(experience: Experience) -> dict[str, Tensor]:
         "policy/moss_perplexity": moss_perplexity(
             experience.prompt_log_prob, samples.prompt_length, said.log_prob, mask
         ),
+        "policy/response_length": samples.text_length.float().mean(),
         "policy/truncated": samples.is_truncated.float().mean(),
         "ppo/explained_variance": 1 - unexplained / spread,
         "ppo/advantage_mean": masked_mean(rollout.advantage, mask),
@@ -190,7 +199,7 @@ def _buffer_metrics(experience: Experience) -> dict[str, Tensor]:
 
 def _update_metrics(experiences: Sequence[Experience]) -> dict[str, Tensor]:
     updates = [update for experience in experiences for update in experience.updates]
-    names = [field.name for field in fields(UpdateStatistics)]
+    names = [field.name for field in fields(UpdateStatistics)] if updates else []
     return {f"ppo/{n}": torch.stack([getattr(u, n) for u in updates]).mean() for n in names}
 
 
@@ -204,5 +213,6 @@ def _repeated_bigrams(response: Tokens) -> float:
 
 
 def _norm(model: torch.nn.Module) -> Tensor:
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients)
+    parameters = list(model.parameters())
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients) if gradients else parameters[0].new_zeros(())

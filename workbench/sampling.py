@@ -1,6 +1,6 @@
 """Sample responses, with the same random numbers for every arm."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +10,10 @@ from workbench.decoder import make_decoder
 from workbench.models import Policy
 from workbench.seeding import generator
 from workbench.tasks.base import Tokens
-from workbench.types import Sampling
+from workbench.types import Draft, Sampling
 
+Restrict = Callable[[Tensor, Draft], Tensor]
+"""Maps logits [N, V], given what is known of the N states, to logits [N, V]."""
 KEEP_SHARE = 0.75
 """Finished rows leave the decoder's batch once at most this share of it is still running."""
 
@@ -24,6 +26,8 @@ class Samples:
         tokens: [B, L] prompt, response, padding.
         prompt_length: [B].
         mask: [B, T] bool, True on response tokens, the end token included.
+        text_length: [B] response tokens up to the first end token.
+        log_prob: [B, T] log-probability of each token under what it was drawn from; 0 outside.
         hidden: [B, T, H] the policy's hidden state before each response token; 0 outside the mask.
         prompt_hidden: [B, P, H] the policy's hidden states over the prompt.
         is_truncated: [B] bool, True where the cap came before an end token.
@@ -32,6 +36,8 @@ class Samples:
     tokens: Tensor
     prompt_length: Tensor
     mask: Tensor
+    text_length: Tensor
+    log_prob: Tensor
     hidden: Tensor
     prompt_hidden: Tensor
     is_truncated: Tensor
@@ -40,9 +46,14 @@ class Samples:
         """Return [B, P] the prompts; response or padding behind the shorter ones."""
         return self.tokens[:, : self.prompt_hidden.shape[1]]
 
+    def prompt_rows(self) -> list[Tokens]:
+        """Return the prompt of each row as a tuple of token ids."""
+        rows = zip(self.tokens.tolist(), self.prompt_length.tolist(), strict=True)
+        return [tuple(row[:n]) for row, n in rows]
+
     def responses(self) -> list[Tokens]:
-        """Return the response of each row as a tuple of token ids."""
-        lengths = self.mask.sum(1).tolist()
+        """Return the response of each row, up to its first end token, as a tuple of token ids."""
+        lengths = self.text_length.tolist()
         starts = self.prompt_length.tolist()
         rows = self.tokens.tolist()
         return [tuple(r[s : s + n]) for r, s, n in zip(rows, starts, lengths, strict=True)]
@@ -64,7 +75,9 @@ def sample(
     *,
     eos: int,
     pad: int,
-    noise: Tensor,
+    noise: Tensor | None,
+    restrict: Restrict | None = None,
+    guide: Policy | None = None,
 ) -> Samples:
     """Sample one response per prompt by inverting the cumulative distribution.
 
@@ -76,45 +89,96 @@ def sample(
     Args:
         policy: model to sample from.
         prompts: B prompts.
-        sampling: temperature and response cap.
+        sampling: temperature, response cap, and whether to go on behind the end token.
         eos: end-of-sequence token.
         pad: padding token.
-        noise: [cap, B] uniform numbers in [0, 1), one per step and row.
+        noise: [cap, B] uniform numbers in [0, 1), one per step and row; None takes the likeliest token.
+        restrict: changes the logits [N, V] after the temperature; the recipe's logits tricks.
+        guide: model whose logits `restrict` sees beside the policy's.
     Returns:
         tokens, masks and hidden states.
     """
     device = next(policy.parameters()).device
     prompt, length = (part.to(device) for part in pad_right(prompts, pad))
-    cap = sampling.max_response_tokens
-    noise = noise.to(device)
+    cap, end = sampling.max_response_tokens, torch.tensor(eos, device=device)
+    noise = noise.to(device) if noise is not None else None
     decoder = make_decoder(policy, cap)
+    follower = _Guide(guide, cap) if guide else None
     prompt_hidden = decoder.prefill(prompt, length)
     rows = torch.arange(len(prompts), device=device)
     hidden = prompt_hidden[rows, length - 1]
+    if follower:
+        follower.prefill(prompt, length)
     running = torch.ones_like(rows, dtype=torch.bool)
     response = prompt.new_full((len(prompts), cap), pad)
     mask = torch.zeros_like(response, dtype=torch.bool)
     states = hidden.new_zeros((len(prompts), cap, hidden.shape[-1]))
+    log_prob = torch.zeros(response.shape, device=device)
     for step in range(cap):
-        token = choose(policy.logits(hidden).float() / sampling.temperature, noise[step, rows])
+        logits = policy.logits(hidden).float() / sampling.temperature
+        if restrict:
+            seen = follower.logits() / sampling.temperature if follower else logits
+            history = torch.where(mask[rows, :step], response[rows, :step], -1)
+            logits = restrict(logits, Draft(torch.full_like(rows, step), history, seen, end))
+        token, said = choose(logits, noise[step, rows] if noise is not None else None)
         response[rows, step] = torch.where(running, token, pad)
+        log_prob[rows, step] = said * running
         mask[rows, step] = running
         states[rows, step] = hidden * running[:, None]
-        running = running & (token != eos)
+        running = running & ((token != eos) | sampling.is_fixed_length)
         left = int(running.sum())
         if not left or step + 1 == cap:
             break
         if left <= KEEP_SHARE * len(rows):
-            decoder.keep(running.nonzero().squeeze(1))
+            kept = running.nonzero().squeeze(1)
+            decoder.keep(kept)
+            if follower:
+                follower.keep(kept)
             rows, token = rows[running], token[running]
             running = running[running]
         hidden = decoder.step(token)
-    is_truncated = torch.zeros_like(length, dtype=torch.bool)
-    is_truncated[rows] = running
+        if follower:
+            follower.step(token)
     used = int(mask.sum(1).max())
-    mask, states = mask[:, :used], states[:, :used]
-    tokens = _join(prompt, length, response[:, :used], mask, pad)
-    return Samples(tokens, length, mask, states, prompt_hidden, is_truncated)
+    mask, states, response = mask[:, :used], states[:, :used], response[:, :used]
+    is_end = (response == eos) & mask
+    is_truncated = ~is_end.any(1)
+    return Samples(
+        tokens=_join(prompt, length, response, mask, pad),
+        prompt_length=length,
+        mask=mask,
+        text_length=torch.where(is_truncated, mask.sum(1), is_end.int().argmax(1) + 1),
+        log_prob=log_prob[:, :used],
+        hidden=states,
+        prompt_hidden=prompt_hidden,
+        is_truncated=is_truncated,
+    )
+
+
+class _Guide:
+    """A second model that reads along while the policy decodes."""
+
+    def __init__(self, policy: Policy, new_tokens: int) -> None:
+        self.policy = policy
+        self.decoder = make_decoder(policy, new_tokens)
+        self.hidden = torch.empty(0)
+
+    def prefill(self, prompt: Tensor, length: Tensor) -> None:
+        """Read the prompts."""
+        rows = torch.arange(len(prompt), device=prompt.device)
+        self.hidden = self.decoder.prefill(prompt, length)[rows, length - 1]
+
+    def step(self, token: Tensor) -> None:
+        """Read one more token per row."""
+        self.hidden = self.decoder.step(token)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows of the batch only."""
+        self.decoder.keep(rows)
+
+    def logits(self) -> Tensor:
+        """Return the logits [N, V] at the current state."""
+        return self.policy.logits(self.hidden).float()
 
 
 def uniform(sampling: Sampling, rows: int, *seed: int | str) -> Tensor:
@@ -122,20 +186,24 @@ def uniform(sampling: Sampling, rows: int, *seed: int | str) -> Tensor:
     return torch.rand((sampling.max_response_tokens, rows), generator=generator(*seed))
 
 
-def choose(logits: Tensor, uniform: Tensor) -> Tensor:
+def choose(logits: Tensor, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
     """Draw one token per row by inverting the cumulative distribution.
 
     Args:
         logits: [B, V].
-        uniform: [B] in [0, 1).
+        uniform: [B] in [0, 1); None takes the likeliest token.
     Returns:
-        tokens [B].
+        tokens [B] and their log-probabilities [B].
     """
-    cumulative = logits.softmax(-1).cumsum(-1)
-    threshold = uniform[:, None] * cumulative[:, -1:]
-    return (
-        torch.searchsorted(cumulative, threshold, right=True).squeeze(1).clamp(max=logits.shape[1] - 1)
-    )
+    probability = logits.softmax(-1)
+    if uniform is None:
+        token = probability.argmax(-1)
+    else:
+        cumulative = probability.cumsum(-1)
+        threshold = uniform[:, None] * cumulative[:, -1:]
+        found = torch.searchsorted(cumulative, threshold, right=True).squeeze(1)
+        token = found.clamp(max=logits.shape[1] - 1)
+    return token, probability.gather(1, token[:, None]).squeeze(1).log()
 
 
 def _join(prompt: Tensor, length: Tensor, response: Tensor, mask: Tensor, pad: int) -> Tensor:

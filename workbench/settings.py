@@ -45,6 +45,9 @@ class RewardModelSettings(Settings):
     epochs: int = Field(2, gt=0, description="passes over the preference pairs")
     batch_size: int = Field(64, gt=0, description="pairs per step")
     learning_rate: float = Field(1e-3, gt=0, description="peak; warmed up over 5 %, cosine to a tenth")
+    head_std: float | None = Field(
+        None, ge=0, description="deviation of the head's first weights; 1/√(width + 1) if absent"
+    )
     lm_weight: float = Field(0.0, ge=0, description="β_rm, weight of the LM loss on chosen responses")
 
 

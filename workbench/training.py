@@ -17,11 +17,12 @@ from workbench.collapse import Collapse, find_collapse, has_diverged
 from workbench.evaluation import Evaluator, mean
 from workbench.models import Models, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
+from workbench.optimiser import make_optimiser
 from workbench.progress import track
 from workbench.recipe import Recipe
 from workbench.seeding import generator
 from workbench.settings import PpoSettings
-from workbench.stages.ppo import Ppo, make_optimiser
+from workbench.stages.ppo import Ppo
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Task, Tokens
 
@@ -126,19 +127,21 @@ class Run:
         reward_model.load_weights(self.prepared.reward_model)
         models = Models(policy, critic, reference, reward_model)
         recipe = self.recipe.start()
-        recipe.initialise(models, self.prepared)
         device = self.accelerator.device
+        recipe.initialise(models, self.prepared, self.seed)
         for model in (policy, critic, reference, reward_model):
             model.to(device)
         for frozen in (reference, reward_model):
             frozen.requires_grad_(False)
+        models.slow_copies(recipe.needs)
         tokenizer = self.task.tokenizer
         return Ppo(
             models=models,
             recipe=recipe.to(device),
             settings=self.settings,
-            optimiser=self.accelerator.prepare(make_optimiser(models, self.settings)),
+            optimiser=self.accelerator.prepare(make_optimiser(models, self.settings, recipe)),
             accelerator=self.accelerator,
+            task=self.task,
             pretraining=self.task.pretraining_texts() if "pretraining_loss" in recipe.needs else (),
             eos=int(tokenizer.eos_token_id),
             pad=int(tokenizer.pad_token_id),
@@ -185,8 +188,8 @@ class Run:
         watch = self.ppo.stopwatch
         watch.lap()
         with watch("iteration"):
-            prompts = self.prompts(k)
-            experiences = self.ppo.iteration(k, prompts)
+            experiences = self.ppo.iteration(k, self.prompts(k))
+            prompts = [p for experience in experiences for p in experience.samples.prompt_rows()]
             responses = [r for experience in experiences for r in experience.samples.responses()]
             metrics |= iteration_metrics(experiences, self.task.gold(prompts, responses))
         if math.isnan(metrics["reward/proxy"]) and math.isfinite(metrics["policy/kl_to_sft"]):

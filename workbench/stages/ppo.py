@@ -1,6 +1,6 @@
 """Stage 4: proximal policy optimisation. The textbook; every trick is in the recipe."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -8,17 +8,20 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import AdamW
 
-from workbench.experience import Experience, score
+from workbench.experience import Experience, minibatches, rival_scores, score
+from workbench.forward import at_end, evaluate
 from workbench.maths import at_last_token
-from workbench.models import Models, evaluate
+from workbench.models import Models
 from workbench.monitors import Stopwatch, update_statistics
+from workbench.optimiser import take_step
 from workbench.recipe import Recipe
 from workbench.sampling import sample, uniform
-from workbench.seeding import generator
+from workbench.seeding import derive, generator
 from workbench.settings import PpoSettings
-from workbench.stages.supervised import language_batch
-from workbench.tasks.base import Tokens
-from workbench.types import Rates, Rollout, Sampling
+from workbench.stages.supervised import draw_texts
+from workbench.tasks.base import Task, Tokens
+from workbench.textbook import textbook_optimisation, textbook_sampling
+from workbench.types import Evaluation, Rates, Rollout, Sampling
 
 
 @dataclass
@@ -26,11 +29,12 @@ class Ppo:
     """Everything that one run of PPO holds on to.
 
     Attributes:
-        models: policy, critic, reference, reward model.
+        models: policy, critic, reference, reward model, and the slow copies that tricks keep.
         recipe: the tricks, with fresh state.
         settings: what PPO does besides its tricks.
         optimiser: one Adam with two groups of parameters, policy and critic.
         accelerator: device and precision.
+        task: whose own responses some tricks compare with.
         pretraining: texts for PPO-ptx.
         eos: end-of-sequence token.
         pad: padding token.
@@ -42,6 +46,7 @@ class Ppo:
     settings: PpoSettings
     optimiser: AdamW
     accelerator: Accelerator
+    task: Task
     pretraining: Sequence[Tokens]
     eos: int
     pad: int
@@ -49,97 +54,79 @@ class Ppo:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def iteration(self, k: int, prompts: Sequence[Tokens]) -> list[Experience]:
-        """Respond to every prompt and learn from the responses, one buffer after the other."""
-        sampling = self.recipe.sampling(self.sampling(len(prompts)))
+        """Respond to prompts and learn from the responses, one buffer after the other."""
+        sampling = self.recipe.sampling(textbook_sampling(self.settings, len(prompts)))
         rates = self.recipe.rates(k, self.settings.iterations)
-        noise = uniform(sampling, len(prompts), self.seed, k, 0, "sampling")
+        repeats = sampling.responses_per_prompt
+        asked = [prompt for prompt in prompts[: len(prompts) // repeats] for _ in range(repeats)]
+        noise = uniform(sampling, len(asked), self.seed, k, 0, "sampling")
         experiences = []
-        for first in range(0, len(prompts), sampling.buffer_size):
+        for first in range(0, len(asked), sampling.buffer_size):
             buffer = slice(first, first + sampling.buffer_size)
-            experience = self.roll_out(prompts[buffer], sampling, noise[:, buffer])
+            experience = self.roll_out(asked[buffer], sampling, noise[:, buffer])
             self.reward(experience.rollout)
-            self.update(experience, rates, (self.seed, k, first))
+            self.update(experience, sampling, rates, (self.seed, k, first))
             experiences.append(experience)
+        self.recipe.weight_sync(self.models, k)
         return experiences
 
     @torch.no_grad()
     def roll_out(self, prompts: Sequence[Tokens], sampling: Sampling, noise: Tensor) -> Experience:
         """Sample responses; collect log π_old, log π_ref, V_old and the reward model's score."""
-        models = self.models
+        models, recipe = self.models, self.recipe
         with self.accelerator.autocast(), self.stopwatch("sampling"):
-            samples = sample(models.policy, prompts, sampling, eos=self.eos, pad=self.pad, noise=noise)
+            samples = sample(
+                models.policy, prompts, sampling, eos=self.eos, pad=self.pad, noise=noise,
+                restrict=recipe.logits if recipe.has("logits") else None, guide=models.guide,
+            )  # fmt: skip
         with self.accelerator.autocast(), self.stopwatch("scoring"):
-            return score(models, samples, sampling.temperature)
+            rivals = rival_scores(
+                models, recipe, self.task, prompts, sampling, eos=self.eos, pad=self.pad
+            )
+            return score(models, recipe, samples, sampling, rivals)
 
     @torch.no_grad()
     def reward(self, rollout: Rollout) -> None:
         """Turn scores into rewards per token, and those into advantages and returns."""
         recipe = self.recipe
+        rollout.score = recipe.reward_function(rollout.score, rollout)
         recipe.observe(rollout)
+        rollout.value = recipe.value(rollout.value, rollout.mask)
+        rollout.end_value = at_end(recipe, rollout.end_value)
         rollout.score = recipe.score(rollout.score, rollout)
         rollout.reward = recipe.reward(at_last_token(rollout.score, rollout.mask), rollout)
         rollout.advantage, rollout.returns = recipe.advantage_estimator(rollout)
+        rollout.advantage = recipe.rollout_advantage(rollout.advantage, rollout)
 
-    def update(self, experience: Experience, rates: Rates, stream: tuple[int, ...]) -> None:
-        """Take an optimiser step on every minibatch of the buffer."""
-        models, recipe = self.models, self.recipe
-        with self.stopwatch("update"):
-            for number, minibatch in enumerate(self.minibatches(experience.rollout, stream)):
-                with self.accelerator.autocast():
-                    ptx = self.pretraining_batch(len(minibatch.score), (*stream, number))
-                    new = evaluate(models, minibatch, self.settings.temperature, recipe.needs, ptx)
+    def update(
+        self, experience: Experience, sampling: Sampling, rates: Rates, stream: tuple[int, ...]
+    ) -> None:
+        """Take an optimiser step on every minibatch of the buffer, unless the recipe stops before."""
+        models, recipe, rollout = self.models, self.recipe, experience.rollout
+        plan = recipe.optimisation(textbook_optimisation(self.settings), len(rollout.score))
+        kept = recipe.selection(rollout)
+        experience.kept_share = len(kept) / len(rollout.score)
+        with self.stopwatch("update"), models.in_training_mode(derive(*stream, "dropout")):
+            for number, minibatch in enumerate(minibatches(rollout, kept, plan, stream)):
+                new = self.evaluate(minibatch, sampling, (*stream, number))
+                if recipe.stops(new, minibatch):
+                    break
                 advantage = recipe.advantage(minibatch.advantage, minibatch.mask)
                 policy_loss = recipe.policy_loss(new, minibatch, advantage)
-                value_loss = recipe.value_loss(new.value, minibatch)
+                value_loss = recipe.value_loss(new, minibatch)
                 regulariser = recipe.regulariser(new, minibatch)
                 self.accelerator.backward(policy_loss + value_loss + regulariser)
                 losses = (policy_loss, value_loss, regulariser)
                 experience.updates.append(update_statistics(models, new, minibatch, losses))
-                self.step(rates)
+                take_step(self.optimiser, models, recipe, rates)
 
-    def step(self, rates: Rates) -> None:
-        """Change the gradients as the recipe says and take one optimiser step."""
-        for group, rate in zip(self.optimiser.param_groups, (rates.policy, rates.critic), strict=True):
-            group["lr"] = group["initial_lr"] * rate
-            if rate == 0:  # frozen: neither its weights nor its moments move
-                for parameter in group["params"]:
-                    parameter.grad = None
-        moving = [p for p in self.models.trained() if p.grad is not None]
-        gradients = self.recipe.gradient([p.grad for p in moving if p.grad is not None])
-        for parameter, gradient in zip(moving, gradients, strict=True):
-            parameter.grad = gradient
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-
-    def minibatches(self, rollout: Rollout, stream: tuple[int, ...]) -> Iterator[Rollout]:
-        """Yield minibatches, shuffled anew in every epoch."""
-        size = self.settings.minibatch_size
-        for epoch in range(self.settings.epochs):
-            order = torch.randperm(
-                len(rollout.score), generator=generator(*stream, epoch, "minibatches")
+    def evaluate(self, minibatch: Rollout, sampling: Sampling, stream: tuple[int, ...]) -> Evaluation:
+        """Let policy and critic judge a minibatch, with gradient, and pre-training texts if needed."""
+        texts = None
+        if "pretraining_loss" in self.recipe.needs:
+            draw = generator(*stream, "ptx")
+            texts = draw_texts(self.pretraining, len(minibatch.score), self.pad, draw)
+        with self.accelerator.autocast():
+            return evaluate(
+                self.models, self.recipe, minibatch, sampling, eos=self.eos, pretraining=texts
             )
-            for index in torch.split(order.to(rollout.score.device), size):
-                yield rollout.rows(index)
-
-    def pretraining_batch(self, size: int, stream: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:
-        """Draw pre-training sequences as tokens and mask, if a trick of the recipe needs them."""
-        if "pretraining_loss" not in self.recipe.needs:
-            return None
-        draw = torch.randint(len(self.pretraining), (size,), generator=generator(*stream, "ptx"))
-        texts = [self.pretraining[i] for i in draw.tolist()]
-        tokens, mask = language_batch(texts, [1] * size, self.pad)
-        return tokens.to(self.accelerator.device), mask.to(self.accelerator.device)
-
-    def sampling(self, responses: int) -> Sampling:
-        """Return the sampling settings before any trick: one buffer for all responses."""
-        return Sampling(self.settings.temperature, self.settings.max_response_tokens, responses)
-
-
-def make_optimiser(models: Models, settings: PpoSettings) -> AdamW:
-    """Make one Adam (β = 0.9, 0.999, ε = 1e-8, no weight decay) with groups for policy and critic."""
-    rates = (settings.policy_learning_rate, settings.critic_learning_rate)
-    groups = [
-        {"params": list(model.parameters()), "lr": rate, "initial_lr": rate}
-        for model, rate in zip((models.policy, models.critic), rates, strict=True)
-    ]
-    return AdamW(groups, weight_decay=0.0, fused=True)

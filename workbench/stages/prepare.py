@@ -177,10 +177,10 @@ class _Workshop:
             if settings.path:
                 scorer.model = load_scorer(settings.path).to(self.accelerator.device)
             else:
-                width = load_causal(sft).config.hidden_size
-                scorer.load_trunk(
-                    sft, head_std=(width + 1) ** -0.5, seed=derive(self.settings.seed, "head")
-                )
+                std = settings.head_std
+                if std is None:
+                    std = (load_causal(sft).config.hidden_size + 1) ** -0.5
+                scorer.load_trunk(sft, head_std=std, seed=derive(self.settings.seed, "head"))
                 losses = train_reward_model(
                     scorer, preferences.train, settings,
                     accelerator=self.accelerator, pad=self._pad, seed=self.settings.seed,

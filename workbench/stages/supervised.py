@@ -98,3 +98,11 @@ def language_batch(rows: Sequence[Tokens], start: Sequence[int], pad: int) -> tu
     tokens, length = pad_right(rows, pad)
     column = torch.arange(tokens.shape[1])
     return tokens, (column >= torch.tensor(start)[:, None]) & (column < length[:, None])
+
+
+def draw_texts(
+    texts: Sequence[Tokens], count: int, pad: int, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw texts with replacement for a language-model loss: tokens [B, L] and mask [B, L]."""
+    draw = torch.randint(len(texts), (count,), generator=random)
+    return language_batch([texts[i] for i in draw.tolist()], [1] * count, pad)

@@ -7,6 +7,7 @@ when it is finished; a response without it was cut off by the response cap.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
@@ -79,6 +80,22 @@ class Task(ABC):
     def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
         """Score responses by a judge that nothing trains on, or None where the task has no judge."""
         return None
+
+    def reference_responses(self, prompts: Sequence[Tokens]) -> list[Tokens]:
+        """Return the task's own response to each prompt; a demonstration unless overridden.
+
+        Raises:
+            ValueError: if a prompt has none.
+        """
+        known = self._demonstrated
+        if any(prompt not in known for prompt in prompts):
+            raise ValueError(f"task {self.name} has no response of its own to some training prompt")
+        return [known[prompt] for prompt in prompts]
+
+    @cached_property
+    def _demonstrated(self) -> dict[Tokens, Tokens]:
+        """The first demonstration of each prompt."""
+        return {d.prompt: d.response for d in reversed(self.demonstrations())}
 
     def fingerprint(self) -> str:
         """Name everything that decides the task's data; part of the key of cached models."""

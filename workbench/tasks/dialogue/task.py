@@ -79,6 +79,10 @@ class DialogueTask(Task):
         request = read_request(self.lexicon, self._words(prompt))
         return self.encode((*Speaker(self.lexicon, rng).response(request, quality), EOS))
 
+    def reference_responses(self, prompts: Sequence[Tokens]) -> list[Tokens]:
+        """Return one response of mixed quality to each prompt, always the same."""
+        return [self.demonstrate(prompt, self._rng(f"reference {prompt}")) for prompt in prompts]
+
     def train_prompts(self) -> list[Tokens]:
         """Return the prompts that PPO samples from; pairs and demonstrations share them."""
         return list(self._train)
