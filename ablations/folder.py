@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -13,6 +13,7 @@ from ablations.designs import Cell, named_arms
 from ablations.locks import LockedError, holder, try_to_hold, write_whole
 from ablations.study import Study, change_study, load_study, make_study
 from workbench.names import unknown
+from workbench.plugins import source_hash
 from workbench.stages.prepare import Prepared
 from workbench.tasks import task_settings
 from workbench.tracking import Store, default_store
@@ -138,7 +139,8 @@ class StudyFolder:
         """Return what was agreed on, or None if the study was not begun.
 
         Raises:
-            ChangedStudyError: if the code has since given one of its recipes other contents.
+            ChangedStudyError: if the code, or a plugin, has since given a recipe other contents.
+            FileNotFoundError: if a plugin is gone.
         """
         path = self.path / "study.json"
         if not path.is_file():
@@ -147,9 +149,12 @@ class StudyFolder:
         plan = Plan(**{**content, "study": make_study(content["study"], str(path))})
         for arm, recipe in plan.study.recipes.items():
             if recipe.fingerprint() != plan.recipes[arm]:
+                kinds = [type(trick) for trick in recipe.tricks]
+                edited = [f"plugin trick {kind.name}" for kind in kinds if source_hash(kind)]
+                what = " or ".join([f"recipe {plan.study.arms[arm].recipe}", *edited])
                 raise ChangedStudyError(
-                    f"study {self.name} was begun when recipe {plan.study.arms[arm].recipe} had other"
-                    f" contents; give the study another name, or delete {self.path}"
+                    f"study {self.name} was begun when {what} had other contents;"
+                    f" give the study another name, or delete {self.path}"
                 )
         return plan
 
@@ -221,21 +226,24 @@ def find_study(home: Path, name: str) -> StudyFolder:
     return StudyFolder(home, name)
 
 
-def open_study(argument: str, home: Path, changes: Mapping[str, Any]) -> Study:
+def open_study(
+    argument: str, home: Path, changes: Mapping[str, Any], plugins: Sequence[str] = ()
+) -> Study:
     """Read a study file, or a study that was begun, with changes from the command line.
 
     Args:
         argument: path of a study file, or name of a study in the home folder.
         home: where studies that were begun lie.
         changes: dotted key -> value.
+        plugins: files with tricks, besides those of the study.
     Raises:
-        FileNotFoundError: if there is no such file or study, with the nearest.
+        FileNotFoundError: if there is no such file, study or plugin, with the nearest.
         ValueError: for any mistake in it, in one sentence.
     """
     path = Path(argument)
     if path.suffix in (".yaml", ".yml") or path.is_file() or len(path.parts) > 1:
-        return load_study(path, changes)
-    return change_study(find_study(home, argument).plan().study, changes)
+        return load_study(path, changes, plugins)
+    return change_study(find_study(home, argument).plan().study, changes, plugins)
 
 
 def _changes(old: Plan, new: Plan) -> Iterator[str]:

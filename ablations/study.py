@@ -8,13 +8,14 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from workbench.names import unknown
+from workbench.plugins import load_plugins
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
 from workbench.settings import PpoSettings, PrepareSettings, Settings, TaskSettings, sentence
 from workbench.tasks import task_settings
+from workbench.textbook import textbook_optimisation, textbook_sampling
 from workbench.trick import Value
 from workbench.tricks import registry
-from workbench.types import Sampling
 from workbench.yaml_files import parse_yaml, read_yaml
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
@@ -26,6 +27,15 @@ def _as_seeds(seeds: Any) -> Any:
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         raise ValueError(f"it should be a number of seeds, or a list of them, got {seeds!r}")
     return list(range(seeds))
+
+
+def _as_paths(files: Any, folder: Path | None = None) -> Any:
+    """Make the paths of plugins absolute, each once; `folder` is where relative ones start."""
+    files = [files] if isinstance(files, str) else files
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise ValueError(f"it should be a list of files, got {files!r}")
+    start = folder or Path()
+    return list(dict.fromkeys(str((start / Path(file).expanduser()).resolve()) for file in files))
 
 
 def _as_arm(arm: Any) -> Any:
@@ -51,6 +61,9 @@ class Study(Settings):
 
     name: str = Field(pattern=NAME, description="of the MLflow experiment and the folder")
     question: str = Field("", description="what the study is to answer, in words")
+    plugins: Annotated[list[str], BeforeValidator(_as_paths)] = Field(
+        [], description="files with tricks of your own, relative to the study file"
+    )
     task: TaskSettings = TaskSettings()
     prepare: PrepareSettings = PrepareSettings()
     ppo: PpoSettings = PpoSettings()
@@ -64,6 +77,7 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
+        load_plugins(self.plugins)
         if self.baseline is not None and self.baseline not in self.arms:
             raise ValueError(unknown("baseline", self.baseline, self.arms))
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
@@ -85,9 +99,9 @@ class Study(Settings):
         return recipes
 
     def _try(self, recipe: Recipe) -> None:
-        """Let the recipe's sampling tricks refuse a rollout size that they do not divide."""
-        ppo = self.ppo
-        recipe.sampling(Sampling(ppo.temperature, ppo.max_response_tokens, ppo.rollout_size))
+        """Let the recipe's tricks refuse a rollout size that they do not divide."""
+        sampling = recipe.sampling(textbook_sampling(self.ppo, self.ppo.rollout_size))
+        recipe.optimisation(textbook_optimisation(self.ppo), sampling.buffer_size)
 
 
 def change_recipe(recipe: Recipe, values: Mapping[str, Value], without: Sequence[str]) -> Recipe:
@@ -118,17 +132,24 @@ def change_recipe(recipe: Recipe, values: Mapping[str, Value], without: Sequence
     return fewer.plus(*fresh).set(changed)
 
 
-def load_study(path: Path, changes: Mapping[str, Any] | None = None) -> Study:
+def load_study(
+    path: Path, changes: Mapping[str, Any] | None = None, plugins: Sequence[str] = ()
+) -> Study:
     """Read a study file, change some of its keys, and check all of it before anything runs.
 
     Args:
         path: YAML file; the study's name is the file's unless it says otherwise.
         changes: dotted key -> value, such as {"ppo.iterations": 20}.
+        plugins: files with tricks, besides those of the study file.
     Raises:
         ValueError: for any mistake, in one sentence that names the file and the nearest right name.
-        FileNotFoundError: if the file is not there.
+        FileNotFoundError: if the file, or a plugin, is not there.
     """
     content = {"name": path.stem, **read_yaml(path)}
+    try:
+        content["plugins"] = [*_as_paths(content.get("plugins", []), path.parent), *plugins]
+    except ValueError as error:
+        raise ValueError(f"{path}: plugins: {error}") from None
     for key, value in (changes or {}).items():
         _put(content, key, value)
     return make_study(content, str(path))
@@ -153,13 +174,14 @@ def make_study(content: Mapping[str, Any], place: str) -> Study:
     return study
 
 
-def change_study(study: Study, changes: Mapping[str, Any]) -> Study:
-    """Return a study with some keys changed, checked again.
+def change_study(study: Study, changes: Mapping[str, Any], plugins: Sequence[str] = ()) -> Study:
+    """Return a study with some keys changed, and perhaps more plugins, checked again.
 
     Raises:
         ValueError: for any mistake, in one sentence.
     """
     content = study.model_dump(by_alias=True)
+    content["plugins"] += plugins
     for key, value in changes.items():
         _put(content, key, value)
     return make_study(content, "command line")
@@ -172,6 +194,7 @@ def make_arm_study(
     task: str,
     iterations: int | None,
     changes: Sequence[str],
+    plugins: Sequence[str] = (),
 ) -> Study:
     """Make the study of one arm that `workbench train` asks for; the arm is named after its changes.
 
@@ -182,6 +205,7 @@ def make_arm_study(
         task: name of the task.
         iterations: of PPO; None for the default.
         changes: `key=value` for any other setting.
+        plugins: files with tricks.
     Raises:
         ValueError: for any mistake, in one sentence.
     """
@@ -191,6 +215,7 @@ def make_arm_study(
     arm = recipe + "".join(signs).replace("=", "_")
     content: dict[str, Any] = {
         "name": "train",
+        "plugins": list(plugins),
         "task": {"name": task},
         "arms": {arm: {"recipe": recipe, "with": added, "without": list(without)}},
         "ppo": {} if iterations is None else {"iterations": iterations},
