@@ -22,7 +22,7 @@ from workbench.settings import PpoSettings
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Task, Tokens
 from workbench.training import Run
-from workbench.types import Evaluation, Rollout
+from workbench.types import Draft, Evaluation, Rollout
 
 PAD, EOS, VOCABULARY, CONTEXT = 0, 1, 12, 24
 LENGTHS = (5, 3, 1, 4)
@@ -61,6 +61,14 @@ def make_rollout(
         "reward": inside(),
         "advantage": inside(),
         "returns": inside(),
+        "text_length": torch.tensor([max(1, length - row % 2) for row, length in enumerate(lengths)]),
+        "group": torch.arange(rows) // 2,
+        "behaviour_log_prob": old + 0.2 * inside(),
+        "entropy": inside().abs(),
+        "ref_kl": inside().abs(),
+        "end_value": normal(rows),
+        "greedy_score": normal(rows) + 1,
+        "reference_score": normal(rows) + 1,
     }
     return Rollout(**(drawn | given))
 
@@ -74,12 +82,32 @@ def make_evaluation(rollout: Rollout, *, seed: int = 1) -> Evaluation:
         drawn = torch.randn(rollout.mask.shape, generator=random, dtype=torch.float64).to(dtype)
         return torch.where(rollout.mask, scale * drawn, 0.0)
 
-    return Evaluation(
-        log_prob=rollout.log_prob + inside(0.4),
-        value=rollout.value + inside(0.5),
-        entropy=inside(1.0).abs(),
-        pretraining_loss=torch.tensor(2.5, dtype=dtype),
-    )
+    drawn = {
+        "log_prob": rollout.log_prob + inside(0.4),
+        "value": rollout.value + inside(0.5),
+        "entropy": inside(1.0).abs(),
+        "pretraining_loss": torch.tensor(2.5, dtype=dtype),
+        "behaviour_log_prob": rollout.behaviour_log_prob + inside(0.4),
+        "ref_kl": inside(1.0).abs(),
+        "end_value": rollout.end_value
+        + 0.5 * torch.randn(rollout.group.shape, generator=random, dtype=torch.float64).to(dtype),
+    }
+    return Evaluation(**drawn)
+
+
+def make_draft(rollout: Rollout, *, seed: int = 2) -> tuple[Tensor, Draft]:
+    """Draw logits [N, V] and what is known at N states: one per response, at different steps."""
+    random = torch.Generator().manual_seed(seed)
+    rows, cap = rollout.mask.shape
+    step = rollout.mask.sum(1) - 1
+    history = torch.randint(2, VOCABULARY, (rows, cap), generator=random)
+    history = torch.where(torch.arange(cap) < step[:, None], history, -1)
+
+    def logits() -> Tensor:
+        return 2 * torch.randn((rows, VOCABULARY), generator=random, dtype=torch.float64)
+
+    dtype = rollout.value.dtype
+    return logits().to(dtype), Draft(step, history, logits().to(dtype), torch.tensor(EOS))
 
 
 def map_tensors(data: Any, change: Any) -> Any:

@@ -11,12 +11,27 @@ import torch
 from hypothesis import settings
 
 from tests.builders import TinyTask, make_prepared
+from workbench.plugins import load_plugins
 from workbench.stages.prepare import Prepared
 
 pytest.register_assert_rewrite("tests.tricks.contract")
 settings.register_profile("fast", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("fast")
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let an author hold a trick outside the package to the contract: `--plugin my_trick.py`."""
+    told = "file with tricks to hold to the contract of tests/tricks (repeatable)"
+    parser.addoption("--plugin", action="append", default=[], metavar="FILE", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the plugins before the tests ask the registry for its tricks."""
+    try:
+        load_plugins(config.getoption("--plugin"))
+    except (ValueError, FileNotFoundError) as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture

@@ -19,11 +19,31 @@ from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.stages.prepare import Prepared
 from workbench.training import Interrupted, Result, Run
+from workbench.tricks.initialise.dropout import Dropout
+from workbench.tricks.initialise.shared_trunk import SharedTrunk
+from workbench.tricks.logits.nlpo_mask import NlpoMask
+from workbench.tricks.ratio.behaviour_ratio import BehaviourRatio
+from workbench.tricks.regulariser.adaptive_entropy import AdaptiveEntropy
+from workbench.tricks.reward.token_kl_penalty import TokenKlPenalty
+from workbench.tricks.weight_sync.nlpo_mask_refresh import NlpoMaskRefresh
+from workbench.tricks.weight_sync.policy_ema import PolicyEma
+from workbench.tricks.weight_sync.reference_refresh import ReferenceRefresh
 
 ITERATIONS = SETTINGS.iterations
 RECIPES = {
     "vanilla": VANILLA,
     "ppo_max": PPO_MAX.set({"critic_pretraining.iterations": 1}),
+    "slow copies, shared trunk, dropout": VANILLA.plus(
+        NlpoMask(share=0.7, min_tokens=2),
+        NlpoMaskRefresh(every=2),
+        BehaviourRatio(),
+        PolicyEma(),
+        ReferenceRefresh(every=2),
+        TokenKlPenalty(weight=0.1),
+        SharedTrunk(),
+        Dropout(),
+        AdaptiveEntropy(),
+    ),
     "return_scaling": VANILLA.set({"return_scaling.epsilon": 1e-8, "experience_buffer.responses": 4}),
 }
 
@@ -52,9 +72,10 @@ def without_times(history: list[tuple[int, dict[str, float]]]) -> list[tuple[int
 
 def assert_same(one: Run, other: Run, results: tuple[Result, Result]) -> None:
     """Compare two finished runs bit for bit: weights, optimiser, trick state, history, samples."""
-    for name in ("policy", "critic"):
-        theirs = dict(getattr(other.ppo.models, name).named_parameters())
-        for key, parameter in getattr(one.ppo.models, name).named_parameters():
+    modules = dict(other.ppo.models.changing())
+    for name, module in one.ppo.models.changing():
+        theirs = dict(modules[name].named_parameters())
+        for key, parameter in module.named_parameters():
             assert torch.equal(parameter, theirs[key]), f"{name} {key}"
     states = (one.ppo.optimiser.state_dict()["state"], other.ppo.optimiser.state_dict()["state"])
     assert states[0].keys() == states[1].keys() and states[0]

@@ -41,6 +41,12 @@ def test_tricks_are_listed_with_all_their_facts(monkeypatch: pytest.MonkeyPatch,
     listed = json.loads(capsys.readouterr().out)
     assert [trick["name"] for trick in listed] == list(registry())
     assert all(trick["summary"] and trick["source"] for trick in listed)
+    after = {trick["name"]: trick["after"] for trick in listed}  # groups as their members
+    assert after["advantage_clip"] == [
+        "advantage_norm",
+        "advantage_standardisation",
+        "padded_advantage_norm",
+    ]
 
 
 def test_a_trick_page_shows_equation_source_and_hyper_parameters(

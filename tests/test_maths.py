@@ -6,7 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from workbench.maths import RunningMoments, at_last_token, masked_mean, masked_variance
+from workbench.maths import (
+    DelayedFactor,
+    FirstMoments,
+    RunningMoments,
+    RunningNumber,
+    at_every_token,
+    at_last_token,
+    group_max,
+    masked_mean,
+    masked_variance,
+    move_towards,
+    response_sum,
+    td_error,
+)
 
 numbers = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30)
 
@@ -81,6 +94,15 @@ def test_running_moments_equal_those_of_everything_at_once(parts: list[list[floa
     assert_close(moments.std, expected, rtol=1e-9, atol=1e-6)
 
 
+def test_equal_numbers_deviate_by_one_and_not_by_rounding() -> None:
+    moments = RunningMoments()
+    moments.update(torch.full((3,), 0.1, dtype=torch.float64))  # 0.1 + 0.1 + 0.1 is not 3 · 0.1
+    moments.update(torch.full((7,), 0.1, dtype=torch.float64))
+    assert float(moments.std) == 1.0
+    moments.update(exactly(0.2))
+    assert float(moments.std) == pytest.approx((0.01 * 10 / 11 / 10) ** 0.5)
+
+
 def test_the_deviation_is_one_until_two_numbers_have_been_seen() -> None:
     moments = RunningMoments()
     assert float(moments.std) == 1.0
@@ -104,3 +126,78 @@ def test_an_update_with_nothing_under_the_mask_changes_nothing() -> None:
     before = moments.state_dict()
     moments.update(exactly(5.0), torch.tensor([False]))
     assert moments.state_dict() == before
+
+
+def test_the_first_moments_stay_those_of_the_first_update() -> None:
+    moments = FirstMoments()
+    moments.update(exactly(9, 9), torch.tensor([False, False]))  # nothing seen yet
+    moments.update(exactly(1, 3, 5, 7), torch.tensor([True, True, True, False]))
+    moments.update(exactly(100, -7))
+    # 1, 3, 5: mean 3, unbiased variance (4 + 0 + 4)/2 = 4
+    assert (float(moments.count), float(moments.mean), float(moments.std)) == (3.0, 3.0, 2.0)
+
+
+def test_the_first_moments_stay_frozen_through_saving_and_loading() -> None:
+    first, resumed = FirstMoments(), FirstMoments()
+    first.update(exactly(1, 3))
+    resumed.load_state_dict(first.state_dict())
+    resumed.update(exactly(100, -7))
+    assert torch.equal(resumed.mean, first.mean) and torch.equal(resumed.std, first.std)
+
+
+def test_a_td_error_sees_the_next_value_and_none_behind_the_last_token() -> None:
+    reward, value = exactly(0.0, 1.0, 9.0)[None], exactly(0.2, 0.4, 0.0)[None]
+    mask = torch.tensor([[True, True, False]])
+    # γ = 0.5: 0 + 0.5·0.4 − 0.2 = 0, 1 + 0.5·0 − 0.4 = 0.6
+    assert_close(
+        td_error(reward, value, mask, 0.5), exactly(0.0, 0.6, 0.0)[None], rtol=1e-12, atol=1e-12
+    )
+
+
+def test_a_running_number_survives_saving_and_loading() -> None:
+    number, other = RunningNumber(), RunningNumber()
+    assert number.value.item() == 0 and number.value.dtype == torch.float64
+    number.value = number.value + 0.5
+    other.load_state_dict(number.state_dict())
+    assert other.value.item() == 0.5
+
+
+def test_a_response_is_summed_and_its_number_put_on_every_token() -> None:
+    # rows of two tokens and of one; the 9 is padding: 1 + 2 = 3 and 4
+    mask = torch.tensor([[True, True], [True, False]])
+    total = response_sum(torch.tensor([[1.0, 2.0], [4.0, 9.0]]), mask)
+    assert total.tolist() == [3, 4]
+    assert at_every_token(total, mask).tolist() == [[3, 3], [4, 0]]
+
+
+def test_the_maximum_of_a_group_is_over_its_own_responses() -> None:
+    # group 0 holds −3 and −1, group 5 holds 2
+    assert group_max(exactly(-3, 2, -1), torch.tensor([0, 5, 0])).tolist() == [-1, 2, -1]
+
+
+def test_tensors_move_a_share_of_the_way_and_all_of_it_exactly() -> None:
+    # 1 + ¼·(3 − 1) = 1.5, 2 + ¼·(−2 − 2) = 1
+    slow, fast = [torch.tensor([1.0, 2.0])], [torch.tensor([3.0, -2.0], requires_grad=True)]
+    move_towards(slow, fast, 0.25)
+    assert torch.equal(slow[0], torch.tensor([1.5, 1.0]))
+    move_towards(slow, fast, 1.0)
+    assert torch.equal(slow[0], fast[0].detach()) and not slow[0].requires_grad
+
+
+def test_tensors_that_do_not_pair_up_are_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        move_towards([torch.zeros(1), torch.zeros(1)], [torch.zeros(1)], 0.5)
+
+
+def test_a_delayed_factor_takes_effect_one_update_later() -> None:
+    factor = DelayedFactor()
+    seen = []
+    for given_factor in (2.0, 3.0, 5.0):
+        factor.update(exactly(given_factor)[0])
+        seen.append(float(factor.value))
+    # 2 counts from the second update on, 3 from the third, 5 from the next
+    assert seen == [1.0, 2.0, 6.0]
+    resumed = DelayedFactor()
+    resumed.load_state_dict(factor.state_dict())
+    resumed.update(exactly(7.0)[0])
+    assert float(resumed.value) == 30.0

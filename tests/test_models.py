@@ -1,8 +1,9 @@
 """The models' answers against plain forward passes of the library they come from."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -22,15 +23,36 @@ from transformers import (
 )
 
 from tests.builders import EOS, PAD, VOCABULARY, as_policy, make_rollout, tiny_gpt2, tiny_llama
-from workbench import models as library
+from workbench import forward as library
+from workbench.forward import compare, evaluate, log_probabilities
 from workbench.loading import load_causal, load_scorer, require_folder
-from workbench.models import Batch, Models, Policy, Scorer, compare, evaluate, log_probabilities
+from workbench.models import Batch, Models, Policy, Scorer
+from workbench.recipe import Recipe
+from workbench.recipes.vanilla import VANILLA
 from workbench.stages.prepare import Prepared
-from workbench.types import Rollout
+from workbench.trick import AdvantageEstimator, LogitTransform
+from workbench.tricks.regulariser.entropy_bonus import EntropyBonus
+from workbench.types import Draft, Evaluation, Rollout, Sampling
 
 ROLLOUT = make_rollout(dtype=torch.float32)
 BATCH = Batch.of(ROLLOUT.tokens, ROLLOUT.prompt_length, ROLLOUT.mask)
 close = partial(assert_close, rtol=1e-5, atol=1e-5)
+
+
+SAMPLING = Sampling(temperature=1.0, max_response_tokens=5, buffer_size=4)
+WITH_ENTROPY = VANILLA.plus(EntropyBonus())
+
+
+def said(
+    model: Any, temperature: float = 1.0, recipe: Recipe = WITH_ENTROPY, rollout: Rollout = ROLLOUT
+) -> Evaluation:
+    """Let a policy say what it makes of a rollout, beside a critic that nothing is asked of."""
+    critic = Scorer()
+    critic.forward = lambda batch: torch.zeros(batch.mask.shape)  # type: ignore[method-assign]
+    policy = as_policy(model)
+    sampling = replace(SAMPLING, temperature=temperature, log_prob_temperature=temperature)
+    models = Models(policy, critic, policy, critic)
+    return evaluate(models, recipe, rollout, sampling, eos=EOS, pretraining=None)
 
 
 def spread(rollout: Rollout, of_row: Any) -> Tensor:
@@ -61,18 +83,18 @@ def test_log_probabilities_and_entropies_equal_a_plain_forward(model: Any, tempe
         log_p = log_softmax(model, tokens, prompt, temperature)
         return -(log_p.exp() * log_p).sum(-1)
 
-    found = as_policy(model)(BATCH, temperature, True)
-    close(found[0].detach(), spread(ROLLOUT, log_prob))
-    close(found[1].detach(), spread(ROLLOUT, entropy))
+    found = said(model, temperature)
+    close(found.log_prob.detach(), spread(ROLLOUT, log_prob))
+    close(found.entropy.detach(), spread(ROLLOUT, entropy))
 
 
 def test_entropies_are_zero_where_no_trick_needs_them() -> None:
-    assert not as_policy(tiny_gpt2())(BATCH, 1.0, False)[1].any()
+    assert not said(tiny_gpt2(), recipe=VANILLA).entropy.any()
 
 
 def test_gradients_equal_those_of_a_plain_forward() -> None:
     model = tiny_gpt2()
-    as_policy(model)(BATCH, 1.0, True)[0].sum().backward()
+    torch.autograd.backward(said(model).log_prob.sum())
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     for row, tokens in enumerate(ROLLOUT.tokens):
@@ -153,10 +175,9 @@ def test_compare_tells_log_probabilities_entropy_and_exact_kl_apart(
     close(whole.kl, spread(ROLLOUT, kl))
     for name, tensor in vars(whole).items():
         assert_close(getattr(chunked, name), tensor, rtol=1e-6, atol=1e-6)
-    log_prob, entropy = as_policy(one)(BATCH, 0.8, True)
-    ref_log_prob, _ = as_policy(other)(BATCH, 0.8, True)
+    expected = (said(one, 0.8).log_prob, said(one, 0.8).entropy, said(other, 0.8).log_prob)
     found = (whole.log_prob, whole.entropy, whole.ref_log_prob)
-    close(found, tuple(t.detach() for t in (log_prob, entropy, ref_log_prob)))
+    close(found, tuple(tensor.detach() for tensor in expected))
 
 
 def test_prompt_log_probabilities_leave_out_the_first_token_and_padding() -> None:
@@ -175,8 +196,8 @@ def test_an_evaluation_of_the_rollouts_own_models_repeats_it(prepared: Prepared)
     policy.load_weights(prepared.sft)
     critic.load_weights(prepared.reward_model)
     models = Models(policy, critic, policy, critic)
-    new = evaluate(models, ROLLOUT, 1.0, frozenset(), None)
-    assert_close(new.log_prob, policy(BATCH, 1.0, False)[0], rtol=0, atol=0)
+    new = evaluate(models, VANILLA, ROLLOUT, SAMPLING, eos=EOS, pretraining=None)
+    assert_close(new.log_prob, said(policy.model).log_prob, rtol=0, atol=0)
     assert_close(new.value, critic(BATCH), rtol=0, atol=0)
     assert not new.entropy.any() and float(new.pretraining_loss) == 0
 
@@ -185,10 +206,69 @@ def test_padding_tokens_change_nothing() -> None:
     tokens = ROLLOUT.tokens.clone()
     for row, n in enumerate(BATCH.length.tolist()):
         tokens[row, n:] = PAD
-    dirty = Batch.of(tokens, ROLLOUT.prompt_length, ROLLOUT.mask)
+    dirty = replace(ROLLOUT, tokens=tokens)
     for model in (tiny_gpt2(), tiny_llama()):
-        policy = as_policy(model)
-        assert_close(policy(dirty, 1.0, True), policy(BATCH, 1.0, True), rtol=0, atol=0)
+        clean, leaked = said(model), said(model, rollout=dirty)
+        assert_close(leaked.log_prob, clean.log_prob, rtol=0, atol=0)
+        assert_close(leaked.entropy, clean.entropy, rtol=0, atol=0)
+
+
+def test_the_exact_kl_in_the_update_equals_that_of_the_rollout() -> None:
+    one, other = (as_policy(tiny_gpt2(seed)) for seed in (1, 2))
+    whole = compare((one, one.states(BATCH)), (other, other.states(BATCH)), BATCH, 1.0)
+    models = Models(one, Scorer(), other, Scorer())
+    recipe = Recipe("kl", (NeedsAll(),))
+    new = evaluate(models, recipe, ROLLOUT, SAMPLING, eos=EOS, pretraining=None)
+    close(new.ref_kl.detach(), whole.kl)
+    assert new.ref_kl.requires_grad
+
+
+def test_without_logits_tricks_the_behaviour_is_the_policy_at_the_sampling_temperature() -> None:
+    policy = as_policy(tiny_gpt2())
+    models = Models(policy, Scorer(), policy, Scorer())
+    sampling = replace(SAMPLING, temperature=0.7)
+    recipe = Recipe("behaviour", (NeedsAll(),))
+    new = evaluate(models, recipe, ROLLOUT, sampling, eos=EOS, pretraining=None)
+    assert_close(new.behaviour_log_prob, said(policy.model, 0.7).log_prob, rtol=1e-5, atol=1e-6)
+    assert_close(new.log_prob, said(policy.model, 1.0).log_prob, rtol=0, atol=0)
+
+
+def test_a_logits_trick_knows_step_history_and_end_of_every_state() -> None:
+    policy = as_policy(tiny_gpt2())
+    models = Models(policy, Scorer(), policy, Scorer())
+    recipe = Recipe("recording", (NeedsAll(), Recording()))
+    evaluate(models, recipe, ROLLOUT, SAMPLING, eos=EOS, pretraining=None)
+    draft = Recording.seen[-1]
+    row, state = 1, int(BATCH.mask[0].sum()) + 2  # the third token of the second response
+    start = int(ROLLOUT.prompt_length[row])
+    assert int(draft.step[state]) == 2 and int(draft.eos) == EOS
+    expected = [*ROLLOUT.tokens[row, start : start + 2].tolist(), -1, -1, -1]
+    assert draft.history[state].tolist() == expected
+
+
+class NeedsAll(AdvantageEstimator):
+    """Has no critic, and needs what the update can add to its log-probabilities."""
+
+    needs = frozenset({"ref_kl", "behaviour_log_prob"})
+
+
+class Recording(LogitTransform):
+    """Remembers what it was shown."""
+
+    seen: ClassVar[list[Draft]] = []
+
+    def __call__(self, logits: Tensor, draft: Draft) -> Tensor:
+        self.seen.append(draft)
+        return logits
+
+
+def test_the_state_after_the_last_token_gets_a_value_too(prepared: Prepared) -> None:
+    critic = Scorer()
+    critic.load_weights(prepared.reward_model)
+    with torch.no_grad():
+        value, end = critic.with_end(BATCH)
+        assert_close(value, critic(BATCH), rtol=1e-6, atol=1e-6)
+        assert_close(end, critic.last(ROLLOUT.tokens, BATCH.length), rtol=1e-6, atol=1e-6)
 
 
 def test_a_loaded_model_has_no_dropout_and_no_half_precision(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from tests.builders import ListTracker, TinyTask, as_policy, make_evaluation, make_rollout, make_run
 from workbench.evaluation import correlation
 from workbench.experience import Experience
+from workbench.forward import TokenStatistics, compare
 from workbench.glossary import GLOSSARY
-from workbench.models import Batch, TokenStatistics, compare
+from workbench.models import Batch
 from workbench.monitors import (
     Stopwatch,
     UpdateStatistics,
@@ -49,6 +50,8 @@ SAMPLES = Samples(
     tokens=torch.tensor([[2, 3, 5, 6], [4, 5, 0, 0]]),
     prompt_length=torch.tensor([2, 1]),
     mask=MASK,
+    text_length=torch.tensor([2, 1]),
+    log_prob=SAID.log_prob,
     hidden=torch.zeros(2, 2, 1),
     prompt_hidden=torch.zeros(2, 2, 1),
     is_truncated=torch.tensor([True, False]),
@@ -69,6 +72,7 @@ EXPERIENCE = Experience(
     score=torch.tensor([1.0, 4.0]),
     rollout=ROLLOUT,
     updates=[STEP, NEXT_STEP],
+    kept_share=0.75,
 )
 
 EXPECTED = {
@@ -100,6 +104,8 @@ EXPECTED = {
     "ppo/value_loss": 2.0,
     "ppo/regulariser": 3.0,
     "ppo/approx_kl": 4.0,
+    "ppo/optimiser_steps": 2.0,
+    "ppo/kept_share": 0.75,
     "ppo/clip_fraction": 5.0,
     "ppo/value_clip_fraction": 6.0,
     "ppo/policy_gradient_norm": 7.0,
@@ -118,6 +124,12 @@ EXPECTED = {
 def test_a_monitor_equals_its_value_by_hand(name: str) -> None:
     found = iteration_metrics([EXPERIENCE], [0.5, 1.5])
     assert found[name] == pytest.approx(EXPECTED[name], rel=1e-6, abs=1e-9)
+
+
+def test_a_response_is_as_long_as_its_text_where_sampling_went_on_behind_it() -> None:
+    longer = replace(SAMPLES, text_length=torch.tensor([1, 1]))
+    found = iteration_metrics([replace(EXPERIENCE, samples=longer)], None)
+    assert found["policy/response_length"] == 1.0
 
 
 def test_no_monitor_of_an_iteration_goes_untested() -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from itertools import combinations
 from math import inf
 
 import pytest
@@ -14,15 +15,19 @@ from workbench.recipe import Recipe, make_trick
 from workbench.recipes import find_recipe, recipes
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
-from workbench.trick import SLOTS, ScoreTransform
+from workbench.trick import SLOTS, ScoreTransform, Trick
 from workbench.tricks import TEXTBOOK, registry
 from workbench.tricks.advantage.advantage_norm import AdvantageNorm
+from workbench.tricks.advantage_estimator.gae import Gae
 from workbench.tricks.regulariser.entropy_bonus import EntropyBonus
+from workbench.tricks.reward_function.greedy_baseline import GreedyBaseline
+from workbench.tricks.reward_function.missing_eos_penalty import MissingEosPenalty
+from workbench.tricks.score.missing_eos_score import MissingEosScore
 from workbench.tricks.score.reward_clip import RewardClip
 from workbench.tricks.score.reward_norm import RewardNorm
 from workbench.tricks.score.reward_scaling import RewardScaling
 from workbench.tricks.value_loss.value_clip import ValueClip
-from workbench.types import Rates, Sampling
+from workbench.types import Optimisation, Rates, Sampling
 
 EMPTY = Recipe("empty")
 
@@ -38,21 +43,40 @@ def test_an_empty_recipe_is_the_textbook_in_the_order_of_the_update() -> None:
 
 
 def test_construction_order_never_matters() -> None:
-    one_per_group = list({kind.group or name: kind for name, kind in registry().items()}.values())
+    first_of_group: dict[str, type[Trick]] = {}
+    for name, kind in registry().items():
+        first_of_group.setdefault(kind.group or name, kind)
+    one_per_group = [k for k in first_of_group.values() if not (k.requires or k.excludes)]
     shuffler, orders = random.Random(0), set()
     for _ in range(20):
         shuffler.shuffle(one_per_group)
         orders.add(tuple(names(Recipe("all", tuple(kind() for kind in one_per_group)))))
     (order,) = orders
-    assert order.index("advantage_norm") < order.index("advantage_clip")
+    for first, then in combinations(order, 2):
+        assert not registry()[first].follows(registry()[then])
 
 
-def test_every_declared_predecessor_exists_in_the_same_run_of_the_update() -> None:
-    kinds, slots = registry(), list(SLOTS)
+def test_every_declared_predecessor_is_a_trick_or_a_group_of_the_same_slot() -> None:
+    kinds = registry()
     for name, kind in kinds.items():
+        known = {n for k in kinds.values() if k.slot == kind.slot for n in (k.name, k.group)}
         for before in kind.after:
-            assert before in kinds, f"{name} comes after {before}, which is no trick"
-            assert slots.index(kinds[before].slot) <= slots.index(kind.slot)
+            assert before in known, f"{name} comes after {before}, which its slot does not have"
+
+
+def test_a_plugins_member_of_a_group_is_ordered_with_it() -> None:
+    class SquashedScore(ScoreTransform):
+        group = "reward_normaliser"
+
+    order = names(Recipe("both", (RewardClip(), SquashedScore())))
+    assert order.index("squashed_score") == order.index("reward_clip") - 1
+    assert RewardClip.follows(SquashedScore) and not SquashedScore.follows(RewardClip)
+
+
+def test_a_group_of_another_slot_is_no_predecessor() -> None:
+    # missing_eos has members in reward_function and in score; the baselines follow the former alone
+    assert GreedyBaseline.follows(MissingEosPenalty)
+    assert not GreedyBaseline.follows(MissingEosScore)
 
 
 def test_a_cycle_is_refused_by_name() -> None:
@@ -162,12 +186,12 @@ def test_parameters_are_flat_and_can_be_written_as_json() -> None:
 
 
 def test_needs_are_the_union_over_tricks() -> None:
-    assert EMPTY.needs == frozenset()
-    assert PPO_MAX.plus(EntropyBonus()).needs == {"entropy", "pretraining_loss"}
+    assert EMPTY.needs == {"value"}
+    assert PPO_MAX.plus(EntropyBonus()).needs == {"entropy", "pretraining_loss", "value"}
 
 
 def test_published_recipes_build_from_their_own_names() -> None:
-    assert set(recipes()) == {"vanilla", "ppo_max"}
+    assert {"vanilla", "ppo_max"} <= set(recipes())
     for name, recipe in recipes().items():
         assert find_recipe(name) is recipe and recipe.name == name
 
@@ -193,13 +217,19 @@ def test_regularisers_add_up_and_none_is_zero() -> None:
 
 def test_a_recipe_without_tricks_changes_nothing() -> None:
     rollout = make_rollout()
-    sampling = Sampling(1.0, 8, 32)
+    sampling, optimisation = Sampling(1.0, 8, 32), Optimisation(epochs=1, minibatch_size=8)
     assert EMPTY.sampling(sampling) == sampling
+    assert EMPTY.optimisation(optimisation, 32) == optimisation
     assert EMPTY.rates(0, 10) == Rates(1.0, 1.0)
+    assert EMPTY.reward_function(rollout.score, rollout) is rollout.score
+    assert EMPTY.value(rollout.value, rollout.mask) is rollout.value
+    assert EMPTY.rollout_advantage(rollout.advantage, rollout) is rollout.advantage
+    assert EMPTY.selection(rollout).tolist() == [0, 1, 2, 3]
+    assert EMPTY.stops(make_evaluation(rollout), rollout) is False
     assert EMPTY.score(rollout.score, rollout) is rollout.score
     assert EMPTY.reward(rollout.reward, rollout) is rollout.reward
     assert EMPTY.advantage(rollout.advantage, rollout.mask) is rollout.advantage
-    assert EMPTY.gradient([rollout.value])[0] is rollout.value
+    assert EMPTY.gradient([rollout.value], [])[0][0] is rollout.value
 
 
 @pytest.mark.parametrize("name", [n for n, kind in registry().items() if kind.neutral is not None])
@@ -207,19 +237,25 @@ def test_a_neutral_trick_leaves_the_losses_of_the_recipe_alone(name: str) -> Non
     kind = registry()[name]
     rollout = make_rollout()
     rollout = replace(rollout, ref_log_prob=rollout.log_prob)
-    neutral = {"gae": {"gae.trace": 1.0}}.get(name, {})
-    base = EMPTY.set({"clipped_surrogate.clip_range": inf} | neutral)
+    # an estimator's neutral setting is the Monte Carlo return, which is gae at λ = 1
+    start = {"gae.trace": 1.0} if kind.slot == "advantage_estimator" else {}
+    neutral = kind.neutral or {}
+    start |= {other: neutral[own] for own, other in kind.matches.items() if own in neutral}
+    base = EMPTY.set({"clipped_surrogate.clip_range": inf} | start)
     losses = []
-    for recipe in (base, base.plus(kind(**(kind.neutral or {})))):
+    for recipe in (base, base.plus(kind(**neutral))):
         given = replace(rollout)
+        given.score = recipe.reward_function(given.score, given)
         recipe.observe(given)
+        given.value = recipe.value(given.value, given.mask)
         given.score = recipe.score(given.score, given)
         given.reward = recipe.reward(given.reward, given)
         given.advantage, given.returns = recipe.advantage_estimator(given)
+        given.advantage = recipe.rollout_advantage(given.advantage, given)
         new = make_evaluation(given)
         advantage = recipe.advantage(given.advantage, given.mask)
         policy_loss = recipe.policy_loss(new, given, advantage)
-        value_loss = recipe.value_loss(new.value, given)
+        value_loss = recipe.value_loss(new, given)
         losses.append(torch.stack([policy_loss, value_loss, recipe.regulariser(new, given)]))
     assert_close(losses[1], losses[0], rtol=1e-12, atol=1e-12)
 
@@ -227,3 +263,46 @@ def test_a_neutral_trick_leaves_the_losses_of_the_recipe_alone(name: str) -> Non
 def test_tricks_of_one_recipe_have_one_member_per_group() -> None:
     groups = [trick.group for trick in PPO_MAX.plus(AdvantageNorm()).tricks if trick.group]
     assert len(groups) == len(set(groups))
+
+
+def test_a_cited_recipe_is_the_same_recipe_with_sources() -> None:
+    cited = Recipe.cited("one", "What it is.", (RewardClip(max_abs=1.0), "table 1"), (Gae(), "table 2"))
+    plain = Recipe("one", (RewardClip(max_abs=1.0), Gae()))
+    assert cited == plain and cited.fingerprint() == plain.fingerprint()
+    assert cited.sources == {"reward_clip": "table 1", "gae": "table 2"} and not plain.sources
+    assert (cited.start().about, cited.start().sources) == (cited.about, cited.sources)
+
+
+def test_a_trick_that_is_changed_or_displaced_loses_its_source() -> None:
+    cited = Recipe.cited("one", "", (RewardNorm(), "table 1"), (RewardClip(max_abs=1.0), "table 2"))
+    assert set(cited.plus(ValueClip()).sources) == {"reward_norm", "reward_clip"}
+    assert set(cited.plus(RewardScaling()).sources) == {"reward_clip"}
+    assert set(cited.set({"reward_clip.max_abs": 2.0}).sources) == {"reward_norm"}
+    assert set(cited.set({"reward_clip.max_abs": 1.0}).sources) == {"reward_norm", "reward_clip"}
+    assert set(cited.without("reward_norm").sources) == {"reward_clip"}
+
+
+def test_a_cited_recipe_refuses_rivals_and_empty_sources() -> None:
+    with pytest.raises(ValueError, match="recipe one holds both reward_norm and reward_scaling"):
+        Recipe.cited("one", "", (RewardNorm(), "table 1"), (RewardScaling(), "table 2"))
+    with pytest.raises(ValueError, match="recipe one says no source for reward_norm"):
+        Recipe.cited("one", "", (RewardNorm(), " "))
+
+
+@pytest.mark.parametrize("recipe", recipes().values(), ids=lambda recipe: recipe.name)
+def test_a_published_recipe_says_what_it_is_and_cites_every_trick(recipe: Recipe) -> None:
+    assert recipe.about
+    uncited = set(names(recipe)) - set(recipe.sources)
+    assert uncited <= set(TEXTBOOK), f"{recipe.name} cites nothing for {uncited}"
+
+
+def test_a_recipe_that_contradicts_itself_is_refused_in_a_sentence() -> None:
+    critic_free = EMPTY.plus(registry()["reinforce"]())
+    with pytest.raises(ValueError, match=r"^critic_pretraining needs a critic, and reinforce does with"):
+        critic_free.plus(registry()["critic_pretraining"]())
+    with pytest.raises(ValueError, match=r"^icepop and behaviour_ratio cannot be together; leave one"):
+        EMPTY.plus(registry()["behaviour_ratio"](), registry()["icepop"]())
+    with pytest.raises(ValueError, match=r"^score_after_end.trace must equal gae.trace, got 0.95"):
+        EMPTY.set({"gae.trace": 0.9, "score_after_end.trace": 0.95})
+    both = EMPTY.set({"gae.trace": 0.9, "score_after_end.trace": 0.9})
+    assert {"gae", "score_after_end"} <= set(names(both))

@@ -13,10 +13,11 @@ from torch.testing import assert_close
 from tests.builders import EOS, PAD, VOCABULARY, as_policy, tiny_gpt2, tiny_llama
 from workbench import sampling as library
 from workbench.decoder import Gpt2Decoder, LibraryDecoder, make_decoder
+from workbench.forward import compare
 from workbench.models import Batch
 from workbench.sampling import Samples, choose, pad_right, sample, uniform
 from workbench.seeding import derive, generator
-from workbench.types import Sampling
+from workbench.types import Draft, Sampling
 
 PROMPTS = [(2, 3), (4, 5, 6, 7), (8, 9, 10), (3, 3)] * 4
 close = partial(assert_close, rtol=1e-5, atol=1e-5)
@@ -111,7 +112,72 @@ def test_choose_inverts_the_cumulative_distribution() -> None:
     # π = (0, ¼, ¼, ½): cumulative 0, ¼, ½, 1; the first one above u, so never a token of probability 0
     logits = torch.tensor([0.0, 0.25, 0.25, 0.5]).log().expand(6, 4)
     uniform = torch.tensor([0.0, 0.2499, 0.25, 0.4999, 0.5, 0.99999994])
-    assert choose(logits, uniform).tolist() == [1, 1, 2, 2, 3, 3]
+    token, log_prob = choose(logits, uniform)
+    assert token.tolist() == [1, 1, 2, 2, 3, 3]
+    close(log_prob.exp(), torch.tensor([0.25, 0.25, 0.25, 0.25, 0.5, 0.5]))
+
+
+def test_without_noise_the_likeliest_token_is_chosen() -> None:
+    token, log_prob = choose(torch.tensor([[0.2, 0.5, 0.3]]).log(), None)
+    assert token.tolist() == [1]
+    close(log_prob.exp(), torch.tensor([0.5]))
+
+
+def test_the_log_probability_of_each_token_is_that_of_the_policy() -> None:
+    model = tiny_gpt2()
+    samples = draw(model, temperature=0.7)
+    batch = Batch.of(samples.tokens, samples.prompt_length, samples.mask)
+    pair = as_policy(model), samples.hidden[batch.row, batch.step]
+    close(samples.log_prob, compare(pair, pair, batch, 0.7).log_prob)
+
+
+def test_a_fixed_length_goes_on_behind_the_end_and_its_text_stops_there() -> None:
+    model, sampling = tiny_gpt2(), Sampling(1.0, 6, len(PROMPTS), is_fixed_length=True)
+    noise = uniform(sampling, len(PROMPTS), 0, "test")
+    longer = sample(as_policy(model), PROMPTS, sampling, eos=EOS, pad=PAD, noise=noise)
+    stopped = draw(model)
+    assert bool(longer.mask.all()) and longer.mask.shape[1] == 6
+    assert longer.responses() == stopped.responses()
+    assert torch.equal(longer.is_truncated, stopped.is_truncated)
+    assert not bool(stopped.is_truncated.all())
+
+
+def test_logits_tricks_decide_what_may_be_sampled_and_its_probability() -> None:
+    def restrict(logits: Tensor, draft: Draft) -> Tensor:
+        allowed = torch.full_like(logits, -torch.inf)
+        allowed[:, 5:7] = 0.0  # words 5 and 6 only, equally likely
+        return allowed
+
+    sampling = Sampling(1.0, 4, len(PROMPTS))
+    noise = uniform(sampling, len(PROMPTS), 0, "test")
+    samples = sample(
+        as_policy(tiny_gpt2()), PROMPTS, sampling, eos=EOS, pad=PAD, noise=noise, restrict=restrict
+    )
+    assert {token for response in samples.responses() for token in response} == {5, 6}
+    close(samples.log_prob.exp(), torch.full_like(samples.log_prob, 0.5))
+    assert bool(samples.is_truncated.all())
+
+
+@pytest.mark.parametrize("model", [tiny_gpt2(), tiny_llama()], ids=["gpt2", "llama"])
+def test_logits_tricks_see_step_history_and_the_guides_logits(model: Any) -> None:
+    seen: list[tuple[Tensor, Draft]] = []
+
+    def restrict(logits: Tensor, draft: Draft) -> Tensor:
+        seen.append((logits, draft))
+        return logits
+
+    sampling = Sampling(0.7, 6, len(PROMPTS))
+    noise = uniform(sampling, len(PROMPTS), 0, "test")
+    policy = as_policy(model)
+    samples = sample(
+        policy, PROMPTS, sampling, eos=EOS, pad=PAD, noise=noise, restrict=restrict, guide=policy
+    )
+    for step, (logits, draft) in enumerate(seen):
+        assert draft.step.tolist() == [step] * len(logits) and int(draft.eos) == EOS
+        close(draft.guide, logits)  # the guide is the policy here
+    longest = max(range(len(PROMPTS)), key=lambda row: len(samples.responses()[row]))
+    shown = [draft.history.tolist() for _, draft in seen]
+    assert list(samples.responses()[longest][:3]) in shown[3]
 
 
 def test_two_policies_share_their_noise() -> None:

@@ -20,19 +20,21 @@ from tests.builders import (
     tiny_gpt2,
     tiny_llama,
 )
+from workbench.experience import minibatches
 from workbench.loading import load_causal, load_scorer
 from workbench.models import Scorer
+from workbench.optimiser import make_optimiser, take_step
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings, TrainingSettings
 from workbench.stages import prepare as preparation
-from workbench.stages.ppo import make_optimiser
 from workbench.stages.prepare import Prepared, prepare
 from workbench.stages.pretrain import pretrain
 from workbench.stages.reward_model import measure, train_reward_model
 from workbench.stages.sft import fine_tune
 from workbench.stages.supervised import batches, language_batch, warmup_cosine
 from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Tokens
+from workbench.textbook import textbook_optimisation
 from workbench.training import Run, make_accelerator
 from workbench.types import Rates
 
@@ -205,6 +207,25 @@ def test_preparing_elsewhere_gives_the_same_weights(tmp_path: Path) -> None:
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_the_reward_models_head_starts_with_the_deviation_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # N(0, 1/(h + 1)) unless said otherwise, as lm-human-preferences: width 16 gives 1/√17
+    started: list[float] = []
+
+    def no_training(scorer: Scorer, *_: Any, **__: Any) -> list[float]:
+        started.append(float(scorer.model.score.weight.detach().std()))
+        return []
+
+    monkeypatch.setattr(preparation, "train_reward_model", no_training)
+    prepared_in(tmp_path)
+    settings = QUICK.reward_model.model_copy(update={"head_std": 0.5})
+    prepared_in(tmp_path, QUICK.model_copy(update={"reward_model": settings}))
+    # one draw of 16 numbers, scaled by both
+    assert started[1] / started[0] == pytest.approx(0.5 * 17**0.5, rel=1e-5)
+    assert 0.1 < started[0] < 0.4
+
+
 def test_a_changed_stage_remakes_only_what_depends_on_it(tmp_path: Path) -> None:
     first = prepared_in(tmp_path)
     sft = QUICK.model_copy(update={"sft": TrainingSettings(steps=4, batch_size=4)})
@@ -303,7 +324,10 @@ def test_minibatches_go_through_every_response_once_an_epoch(prepared: Prepared,
     (experience,) = run.ppo.iteration(0, run.prompts(0))
     rollout = experience.rollout
     rollout.score = torch.arange(8.0)  # numbers the rows
-    drawn = [b.score.tolist() for b in run.ppo.minibatches(rollout, (0, 0, 0))]
+    drawn = [
+        b.score.tolist()
+        for b in minibatches(rollout, torch.arange(8), textbook_optimisation(SETTINGS), (0, 0, 0))
+    ]
     assert [len(part) for part in drawn] == [4, 4, 4, 4]
     assert sorted(drawn[0] + drawn[1]) == sorted(drawn[2] + drawn[3]) == list(range(8))
 
@@ -368,7 +392,7 @@ def test_prompts_go_through_all_of_them_in_a_new_order_each_pass(
 
 def test_the_optimiser_is_adam_with_a_rate_for_each_model(prepared: Prepared, folder: Path) -> None:
     models = make_run(prepared, folder).ppo.models
-    policy, critic = make_optimiser(models, SETTINGS).param_groups
+    policy, critic = make_optimiser(models, SETTINGS, VANILLA).param_groups
     assert (policy["lr"], critic["lr"]) == (1e-3, 2e-3)
     for group in (policy, critic):
         assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.0)
@@ -376,11 +400,11 @@ def test_the_optimiser_is_adam_with_a_rate_for_each_model(prepared: Prepared, fo
 
 def test_rates_scale_the_adam_step_of_each_model(prepared: Prepared, folder: Path) -> None:
     ppo = make_run(prepared, folder).ppo
-    parameters = list(ppo.models.trained())
+    parameters = [p for part in ppo.models.parameters() for p in part]
     before = [parameter.detach().clone() for parameter in parameters]
     for parameter in parameters:
         parameter.grad = torch.full_like(parameter, 0.5)
-    ppo.step(Rates(policy=1.0, critic=0.5))
+    take_step(ppo.optimiser, ppo.models, ppo.recipe, Rates(policy=1.0, critic=0.5))
     # the first Adam step is −rate · g/(|g| + ε) = −rate, whatever the gradient
     for old, new in zip(before, parameters, strict=True):
         assert_close(new, old - 1e-3, rtol=0, atol=1e-6)  # the policy's 1e-3, half the critic's 2e-3

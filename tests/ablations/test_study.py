@@ -8,6 +8,7 @@ import pytest
 
 from ablations.designs import named_arms
 from ablations.study import Study, load_study, parse_changes
+from workbench.recipes import recipes
 
 GOOD = """
 question: q
@@ -126,3 +127,8 @@ def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", sorted(Path("ablations").rglob("*.yaml")), ids=str)
 def test_every_study_that_comes_with_the_project_is_sound(file: Path) -> None:
     assert load_study(file).recipes
+
+
+def test_the_study_of_recipes_compares_every_published_one() -> None:
+    study = load_study(Path(__file__).parents[2] / "ablations" / "studies" / "recipes.yaml")
+    assert {name: arm.recipe for name, arm in study.arms.items()} == {name: name for name in recipes()}

@@ -13,6 +13,7 @@ from tests.benchmarks.ours import make_ppo
 from tests.benchmarks.peak_memory import own_peak, peak_memory
 from tests.benchmarks.report import BEGIN, END, as_json, write_page
 from tests.benchmarks.trl_peer import Trl, ppo_trainer
+from workbench.forward import compare
 from workbench.models import Batch
 from workbench.sampling import pad_right
 
@@ -71,7 +72,8 @@ def test_both_sides_say_the_same_of_the_same_tokens(common: Common, tmp_path: Pa
     batch = Batch.of(tokens, torch.ones_like(length), mask)  # all but the first token are evaluated
     with torch.no_grad():
         for policy, theirs in ((ours.policy, trl.model.policy), (ours.reference, trl.ref_model)):
-            log_prob, _ = policy(batch, 1.0, False)
+            pair = policy, policy.states(batch)
+            log_prob = compare(pair, pair, batch, 1.0).log_prob
             logits = ppo_trainer.forward(theirs, tokens, pad).logits[:, :-1]
             expected = ppo_trainer.selective_log_softmax(logits, tokens[:, 1:])
             torch.testing.assert_close(log_prob[mask], expected[mask], rtol=1e-5, atol=1e-6)

@@ -1,218 +1,216 @@
-"""PPO on language models on one page, plain `if`s and one response at a time: the oracle.
+"""PPO on language models in plain `if`s and one response at a time: the oracle.
 
 Written from the formulas and independent of the workbench, of which it imports nothing. There is no
 padding, no mask and no batch: what the library does to padded batches has to come out the same.
-It is also the page to read first.
+It is also the page to read first; each line of the update is a page of its own in `flat`.
 """
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel
 
+from tests.reference.flat.advantages import estimate, of_minibatch, select
+from tests.reference.flat.args import Args
+from tests.reference.flat.losses import (
+    New,
+    adapt_entropy,
+    is_too_far,
+    policy_loss,
+    regulariser,
+    value_loss,
+)
+from tests.reference.flat.optimiser import Adam, change_gradients, factor
+from tests.reference.flat.response import Memory, Response, mean, std
+from tests.reference.flat.rewards import pay
+from tests.reference.flat.says import chosen, drawn_log_probs, greedy, heads, states
+from tests.reference.flat.scores import judge
+
 
 @dataclass
-class Args:
-    """What an update does; the defaults are the textbook, where 0 and False mean off."""
+class Models:
+    """The four models, and slow copies of the policy; those that are trained change in place."""
 
-    iterations: int = 2
-    temperature: float = 1.0
-    policy_lr: float = 1e-3
-    critic_lr: float = 2e-3
-    warmup: float = 0.0
-    critic_pretraining: int = 0
-    reward_scaling: bool = False
-    reward_norm: bool = False
-    return_scaling: bool = False
-    reward_clip: float = 0.0
-    kl_weight: float = 0.0
-    monte_carlo: bool = False
-    gae_lambda: float = 0.95
-    discount: float = 1.0
-    advantage_norm: bool = False
-    unbiased: bool = False
-    advantage_clip: float = 0.0
-    policy_loss: str = "clipped"
-    clip: float = 0.2
-    value_clip: float = 0.0
-    sequence_mean: bool = False
-    entropy_bonus: float = 0.0
-    entropy_clip: float = 0.0
-    entropy_target: float = 1.0
-    ptx: float = 0.0
-    max_gradient_norm: float = 0.0
+    policy: GPT2LMHeadModel
+    critic: GPT2ForSequenceClassification
+    reference: GPT2LMHeadModel
+    reward_model: GPT2ForSequenceClassification
+
+    def __post_init__(self) -> None:
+        """Copy the policy as it starts."""
+        self.guide, self.average = deepcopy(self.policy), deepcopy(self.policy)
 
 
 @dataclass
 class Buffer:
-    """Sampled responses, the rows of each minibatch in turn, and its pre-training texts."""
+    """Sampled responses, and the dice of an update.
+
+    Attributes:
+        prompts: one per response; those that are the same stand together.
+        responses: to the end token, or beyond it.
+        own_responses: the task's own responses to the prompts.
+        shuffle: order of so many responses in an epoch: (epoch, count) to indices.
+        texts: pre-training texts of a minibatch: (number of the minibatch, its size) to texts.
+    """
 
     prompts: list[list[int]]
     responses: list[list[int]]
-    minibatches: list[list[int]]
-    texts: list[list[list[int]]]
+    own_responses: list[list[int]]
+    shuffle: Callable[[int, int], list[int]]
+    texts: Callable[[int, int], list[list[int]]]
 
 
 @dataclass
 class Log:
-    """What one buffer gave: per response rewards, advantages, returns; per step three losses."""
+    """What one buffer gave: its responses, and policy, value and regularising loss of each step."""
 
-    rewards: list[Tensor] = field(default_factory=list)
-    advantages: list[Tensor] = field(default_factory=list)
-    returns: list[Tensor] = field(default_factory=list)
+    responses: list[Response]
     losses: list[list[float]] = field(default_factory=list)
 
 
-def flat_ppo(
-    args: Args,
-    policy: GPT2LMHeadModel,
-    critic: GPT2ForSequenceClassification,
-    reference: GPT2LMHeadModel,
-    reward_model: GPT2ForSequenceClassification,
-    iterations: list[list[Buffer]],
-) -> list[Log]:
+def flat_ppo(args: Args, models: Models, iterations: list[list[Buffer]]) -> list[Log]:
     """Train policy and critic in place on responses that were sampled before."""
-    optimiser = torch.optim.Adam(
-        [{"params": list(policy.parameters())}, {"params": list(critic.parameters())}], eps=1e-8
-    )
-    all_scores: list[float] = []
-    all_sums: list[float] = []
-    logs = []
+    freeze(args, models.policy)
+    policy = [p for p in models.policy.parameters() if p.requires_grad]
+    critic = [
+        p for p in models.critic.parameters() if not any(p is q for q in models.policy.parameters())
+    ]
+    policy_adam = Adam(args, policy, args.policy_epsilon)
+    critic_adam = Adam(args, critic, args.critic_epsilon)
+    memory, logs = Memory(), []
     for k, buffers in enumerate(iterations):
-        warm = min(1.0, (k + 1) / (args.warmup * args.iterations)) if args.warmup else 1.0
-        optimiser.param_groups[0]["lr"] = warm * args.policy_lr
-        optimiser.param_groups[1]["lr"] = warm * args.critic_lr
         for buffer in buffers:
-            log, rows = Log(), range(len(buffer.prompts))
-            texts = [(buffer.prompts[i], buffer.responses[i]) for i in rows]
-
-            # what the models say of the responses
             with torch.no_grad():
-                old = [log_probs(policy, *text, args.temperature)[0] for text in texts]
-                ref = [log_probs(reference, *text, args.temperature)[0] for text in texts]
-                old_values = [heads(critic, *text)[:-1] for text in texts]
-                scores = [heads(reward_model, *text)[-1].item() for text in texts]
-
-            # statistics of all scores so far, this buffer's included
-            all_scores += scores
-            for score, (_, response) in zip(scores, texts, strict=True):
-                all_sums += [0.0] * (len(response) - 1) + [score]
-            if args.reward_norm:
-                scores = [(s - mean(all_scores)) / (std(all_scores) + 1e-8) for s in scores]
-            if args.reward_scaling:
-                scores = [s / (std(all_scores) + 1e-8) for s in scores]
-            if args.reward_clip:
-                scores = [max(-args.reward_clip, min(args.reward_clip, s)) for s in scores]
-
-            # rewards, advantages and returns, token by token from the end
-            for i in rows:
-                length = len(buffer.responses[i])
-                reward = [0.0] * (length - 1) + [scores[i]]
-                if args.return_scaling:
-                    reward = [r / (std(all_sums) + 1e-8) for r in reward]
-                if args.kl_weight:
-                    reward = [
-                        r - args.kl_weight * float(old[i][t] - ref[i][t]) for t, r in enumerate(reward)
-                    ]
-                value = [*old_values[i].tolist(), 0.0]
-                advantage, observed = [0.0] * (length + 1), [0.0] * (length + 1)
-                for t in reversed(range(length)):
-                    observed[t] = reward[t] + args.discount * observed[t + 1]
-                    delta = reward[t] + args.discount * value[t + 1] - value[t]
-                    advantage[t] = delta + args.discount * args.gae_lambda * advantage[t + 1]
-                    if args.monte_carlo:
-                        advantage[t] = observed[t] - value[t]
-                log.rewards.append(torch.tensor(reward))
-                log.advantages.append(torch.tensor(advantage[:length]))
-                log.returns.append(log.advantages[i] + old_values[i])
-
-            for batch, pretraining in zip(buffer.minibatches, buffer.texts, strict=True):
-                new = [log_probs(policy, *texts[i], args.temperature) for i in batch]
-                values = [heads(critic, *texts[i])[:-1] for i in batch]
-                flat = torch.cat([log.advantages[i] for i in batch])
-                policy_losses, value_losses = [], []
-                for j, i in enumerate(batch):
-                    advantage_i = log.advantages[i]
-                    if args.advantage_norm:
-                        variance = flat.var(unbiased=args.unbiased)
-                        advantage_i = (advantage_i - flat.mean()) / (variance + 1e-6).sqrt()
-                    if args.advantage_clip:
-                        advantage_i = advantage_i.clamp(-args.advantage_clip, args.advantage_clip)
-                    log_prob = new[j][0]
-                    if args.policy_loss == "none":
-                        policy_losses.append(-log_prob * advantage_i)
-                    else:
-                        base = ref[i] if args.policy_loss == "reference" else old[i]
-                        ratio = torch.exp(log_prob - base)
-                        loss = -ratio * advantage_i
-                        if args.policy_loss != "unclipped":
-                            clipped = torch.clamp(ratio, 1 - args.clip, 1 + args.clip)
-                            loss = torch.max(loss, -clipped * advantage_i)
-                        policy_losses.append(loss)
-                    error = (values[j] - log.returns[i]) ** 2
-                    if args.value_clip:
-                        low, high = old_values[i] - args.value_clip, old_values[i] + args.value_clip
-                        near = torch.max(torch.min(values[j], high), low)
-                        error = torch.max(error, (near - log.returns[i]) ** 2)
-                    value_losses.append(0.5 * error)
-
-                policy_loss = aggregate(policy_losses, args.sequence_mean)
-                value_loss = aggregate(value_losses, args.sequence_mean)
-                regulariser = torch.zeros(())
-                entropy = torch.cat([entropies for _, entropies in new]).mean()
-                if args.entropy_bonus:
-                    regulariser = regulariser - args.entropy_bonus * entropy
-                if args.entropy_clip:
-                    regulariser = regulariser + args.entropy_clip * abs(entropy - args.entropy_target)
-                if args.ptx:
-                    known = [log_probs(policy, text[:1], text[1:], 1.0)[0] for text in pretraining]
-                    regulariser = regulariser - args.ptx * torch.cat(known).mean()
-
-                optimiser.zero_grad()
-                torch.autograd.backward(policy_loss + value_loss + regulariser)
-                if k < args.critic_pretraining:
-                    policy.zero_grad()
-                if args.max_gradient_norm:
-                    both = [*policy.parameters(), *critic.parameters()]
-                    torch.nn.utils.clip_grad_norm_(both, args.max_gradient_norm)
-                optimiser.step()
-                log.losses.append([x.item() for x in (policy_loss, value_loss, regulariser)])
+                responses = [listen(args, models, buffer, i) for i in range(len(buffer.prompts))]
+                judge(args, memory, responses)
+                pay(args, memory, responses)
+                estimate(args, responses)
+                adapt_entropy(args, memory, responses)
+            log = Log(responses)
             logs.append(log)
+
+            for number, batch in enumerate(minibatches(args, buffer, select(args, responses))):
+                new = [evaluate(args, models, memory, response) for response in batch]
+                for now, advantage in zip(new, of_minibatch(args, batch), strict=True):
+                    now.advantage = torch.tensor(advantage)
+                losses = [policy_loss(args, memory, batch, new), torch.zeros(()), torch.zeros(())]
+                if args.has_critic:
+                    losses[1] = value_loss(args, batch, new)
+                losses[2] = regulariser(args, memory, responses, batch, new)
+                if args.ptx:
+                    losses[2] = losses[2] + args.ptx * ptx(
+                        models.policy, buffer.texts(number, len(batch))
+                    )
+                if is_too_far(args, batch, new):
+                    break
+
+                log.losses.append([loss.item() for loss in losses])
+                for parameter in [*policy, *critic]:
+                    parameter.grad = None
+                torch.autograd.backward(torch.stack(losses).sum())
+                moving = policy if k >= args.critic_pretraining else []
+                fitted = critic if args.has_critic else []
+                change_gradients(args, moving, fitted)
+                if moving:
+                    policy_adam.step(args.policy_lr * factor(args, k))
+                if fitted:
+                    critic_adam.step(args.critic_lr * factor(args, k))
+        follow(args, models, k)
     return logs
 
 
-def log_probs(
-    model: GPT2LMHeadModel, prompt: list[int], response: list[int], temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Say the log-probability of each response token and the entropy before it."""
-    logits = model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1] / temperature
-    log_p = torch.log_softmax(logits, dim=-1)
-    return log_p[range(len(response)), response], -(log_p.exp() * log_p).sum(-1)
+def freeze(args: Args, policy: GPT2LMHeadModel) -> None:
+    """Train the top blocks alone."""
+    blocks = policy.transformer.h
+    if args.trained_blocks and args.trained_blocks < len(blocks):
+        for part in (policy.transformer.wte, policy.transformer.wpe, *blocks[: -args.trained_blocks]):
+            part.requires_grad_(False)
 
 
-def heads(model: GPT2ForSequenceClassification, prompt: list[int], response: list[int]) -> Tensor:
-    """Say the head's output before each response token, and at last after the last one."""
-    hidden = model.transformer(torch.tensor([prompt + response])).last_hidden_state[0]
-    outputs: Tensor = model.score(hidden)[len(prompt) - 1 :, 0]
-    return outputs
+def listen(args: Args, models: Models, buffer: Buffer, i: int) -> Response:
+    """Collect what the models say of a sampled response."""
+    prompt, response = buffer.prompts[i], buffer.responses[i]
+    text = response[: response.index(args.eos) + 1] if args.eos in response else response
+    raw = states(models.policy, prompt, response)
+    log_p = torch.log_softmax(raw / args.temperature, dim=-1)
+    log_q = torch.log_softmax(states(models.reference, prompt, response) / args.temperature, dim=-1)
+    rival = 0.0
+    if args.baseline == "greedy":
+        rival = float(heads(models.reward_model, prompt, greedy(args, models.policy, prompt))[-1])
+    if args.baseline == "own":
+        rival = float(heads(models.reward_model, prompt, buffer.own_responses[i])[-1])
+    return Response(
+        prompt=prompt,
+        tokens=response,
+        text_length=len(text),
+        has_ended=args.eos in response,
+        group=i // args.group_size,
+        old=chosen(log_p, response),
+        drawn=drawn_log_probs(args, raw, models.guide, prompt, response),
+        ref=chosen(log_q, response),
+        kl=(log_p.exp() * (log_p - log_q)).sum(-1),
+        entropy=-(log_p.exp() * log_p).sum(-1),
+        output=heads(models.critic, prompt, response),
+        score=float(heads(models.reward_model, prompt, text)[-1]),
+        rival=rival,
+    )
 
 
-def aggregate(losses: list[Tensor], sequence_mean: bool) -> Tensor:
-    """Average over tokens, or over each response first."""
-    if sequence_mean:
-        return torch.stack([loss.mean() for loss in losses]).mean()
-    return torch.cat(losses).mean()
+def minibatches(args: Args, buffer: Buffer, kept: list[Response]) -> list[list[Response]]:
+    """Go over the responses several times, in minibatches, in a new order each time."""
+    size = len(buffer.prompts) // args.minibatches if args.minibatches else args.minibatch_size
+    batches = []
+    for epoch in range(args.epochs):
+        order = buffer.shuffle(0 if args.single_shuffle else epoch, len(kept))
+        for first in range(0, len(kept), size):
+            batches.append([kept[i] for i in order[first : first + size]])
+    return batches
 
 
-def mean(numbers: list[float]) -> float:
-    """Average."""
-    return sum(numbers) / len(numbers)
+def evaluate(args: Args, models: Models, memory: Memory, response: Response) -> New:
+    """Let the models that are trained speak about a response, with gradient."""
+    prompt, tokens = response.prompt, response.tokens
+    raw = states(models.policy, prompt, tokens)
+    log_p = torch.log_softmax(raw / args.temperature, dim=-1)
+    log_prob = chosen(log_p, tokens)
+    drawn, kl, value = log_prob, response.kl, response.value
+    if args.ratio == "drawn":
+        drawn = drawn_log_probs(args, raw, models.guide, prompt, tokens).clamp(min=-50.0)
+    if args.kl_loss and args.kl_loss_estimator == "full":
+        with torch.no_grad():
+            log_q = torch.log_softmax(
+                states(models.reference, prompt, tokens) / args.temperature, dim=-1
+            )
+        kl = (log_p.exp() * (log_p - log_q)).sum(-1)
+    if args.has_critic:
+        value = heads(models.critic, prompt, tokens)
+        if args.value_scale == "norm":
+            value = mean(memory.scores) + std(memory.scores) * value
+        if args.value_scale == "output_norm":
+            value = (value - mean(memory.scores)) / (std(memory.scores) + 1e-8)
+    return New(log_prob, drawn, -(log_p.exp() * log_p).sum(-1), kl, value, torch.zeros(0))
 
 
-def std(numbers: list[float]) -> float:
-    """Unbiased standard deviation; 1 for a single number."""
-    if len(numbers) < 2:
-        return 1.0
-    centre = mean(numbers)
-    return float((sum((x - centre) ** 2 for x in numbers) / (len(numbers) - 1)) ** 0.5)
+def ptx(policy: GPT2LMHeadModel, texts: list[list[int]]) -> Tensor:
+    """The language-model loss on pre-training texts."""
+    said = []
+    for text in texts:
+        log_p = torch.log_softmax(states(policy, text[:1], text[1:]), dim=-1)
+        said.append(-chosen(log_p, text[1:]))
+    return torch.cat(said).mean()
+
+
+@torch.no_grad()
+def follow(args: Args, models: Models, k: int) -> None:
+    """Move the slow copies after iteration k."""
+    if args.guide_every and (k + 1) % args.guide_every == 0:
+        models.guide = deepcopy(models.policy)
+    if args.reference_every and (k + 1) % args.reference_every == 0:
+        for slow, fast in zip(models.reference.parameters(), models.policy.parameters(), strict=True):
+            slow.copy_(args.reference_share * fast + (1 - args.reference_share) * slow)
+    if args.average_decay:
+        for slow, fast in zip(models.average.parameters(), models.policy.parameters(), strict=True):
+            slow.copy_(args.average_decay * slow + (1 - args.average_decay) * fast)

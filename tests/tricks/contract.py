@@ -14,20 +14,29 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
-from tests.builders import make_evaluation, make_rollout, map_tensors
-from workbench.trick import Hyper, Trick, Value
+from tests.builders import VOCABULARY, make_draft, make_evaluation, make_rollout, map_tensors
+from workbench.plugins import source_hash
+from workbench.trick import NEEDS, Hyper, Trick, Value
 from workbench.tricks.advantage_estimator.monte_carlo import MonteCarlo
 from workbench.tricks.policy_loss.unclipped_surrogate import UnclippedSurrogate
 from workbench.tricks.value_loss.value_mse import ValueMse
-from workbench.types import Evaluation, Rollout, Sampling
+from workbench.types import Draft, Evaluation, Optimisation, Rollout, Sampling
 
 Kind = type[Trick]
-PER_TOKEN = ("reward", "advantage_estimator", "advantage", "policy_loss", "value_loss")
-LOSSES = ("policy_loss", "value_loss", "aggregation", "regulariser")
-TENSORS = ("score", *PER_TOKEN, "aggregation", "regulariser", "gradient")
-WITHOUT_TENSORS = ("sampling", "schedule")
+PER_RESPONSE = ("reward_function", "score", "selection")
+PER_TOKEN = (
+    "value", "reward", "advantage_estimator", "rollout_advantage", "advantage", "ratio", "policy_loss",
+    "policy_weight", "value_target", "value_loss", "value_weight",
+)  # fmt: skip
+SCALAR = ("aggregation", "regulariser", "stopping")
+LOSSES = ("ratio", "policy_loss", "value_target", "value_loss", "aggregation", "regulariser")
+TENSORS = (*PER_RESPONSE, *PER_TOKEN, *SCALAR, "logits", "gradient")
+BOOLEAN = ("selection", "stopping")
+WITHOUT_TENSORS = ("optimisation", "sampling", "schedule")
+OPTIMISATION = Optimisation(epochs=1, minibatch_size=32)
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,15 @@ class Inputs:
 
     rollout: Rollout
     new: Evaluation
+    logits: Tensor
+    draft: Draft
     iteration: int = 3
 
     @classmethod
     def draw(cls, seed: int = 0, dtype: torch.dtype = torch.float64) -> "Inputs":
         rollout = make_rollout(seed=seed, dtype=dtype)
-        return cls(rollout, make_evaluation(rollout, seed=seed + 100))
+        evaluation = make_evaluation(rollout, seed=seed + 100)
+        return cls(rollout, evaluation, *make_draft(rollout, seed=seed + 200))
 
     def map(self, change: Callable[[str, Tensor], Tensor]) -> "Inputs":
         return replace(
@@ -53,30 +65,53 @@ def call(trick: Any, given: Inputs) -> tuple[Tensor, ...]:
     """Call a trick as its slot is called in the PPO update; return what comes out as tensors."""
     rollout, new = given.rollout, given.new
     if trick.slot == "gradient":
-        return tuple(trick([rollout.value, rollout.score, new.pretraining_loss]))
-    if trick.slot == "sampling":
-        changed = trick(Sampling(temperature=1.0, max_response_tokens=8, buffer_size=128))
-        return (torch.tensor([changed.temperature, changed.max_response_tokens, changed.buffer_size]),)
-    if trick.slot == "schedule":
-        rates = trick(given.iteration, 100)
-        return (torch.tensor([rates.policy, rates.critic]),)
+        policy, critic = trick([rollout.value, rollout.score], [new.pretraining_loss])
+        return (*policy, *critic)
+    if trick.slot in WITHOUT_TENSORS:
+        return (torch.tensor(_settings(trick, given)),)
+    if trick.slot == "value_target":
+        value, target = trick(new, rollout)
+        return (value, target.value, target.returns)
+    log_ratio = torch.where(rollout.mask, new.log_prob - rollout.log_prob, 0.0)
     arguments: dict[str, tuple[Any, ...]] = {
+        "logits": (given.logits, given.draft),
+        "reward_function": (rollout.score, rollout),
         "score": (rollout.score, rollout),
+        "value": (rollout.value, rollout.mask),
         "reward": (rollout.reward, rollout),
         "advantage_estimator": (rollout,),
+        "rollout_advantage": (rollout.advantage, rollout),
+        "selection": (rollout,),
         "advantage": (rollout.advantage, rollout.mask),
-        "policy_loss": (new, rollout, rollout.advantage),
+        "ratio": (log_ratio, new, rollout),
+        "policy_loss": (log_ratio, new, rollout, rollout.advantage),
+        "policy_weight": (new, rollout, rollout.advantage),
         "value_loss": (new.value, rollout),
+        "value_weight": (rollout,),
         "aggregation": (new.log_prob, rollout.mask),
         "regulariser": (new, rollout),
+        "stopping": (new, rollout),
     }
     result = trick(*arguments[trick.slot])
     return result if isinstance(result, tuple) else (result,)
 
 
+def _settings(trick: Any, given: Inputs) -> list[float]:
+    """Return the settings that a trick without tensors gives, as numbers."""
+    if trick.slot == "schedule":
+        return list(vars(trick(given.iteration, 100)).values())
+    if trick.slot == "sampling":
+        changed = trick(Sampling(temperature=1.0, max_response_tokens=8, buffer_size=128))
+    else:
+        changed = trick(OPTIMISATION, 128)
+    flat = [v if isinstance(v, tuple) else (v,) for v in vars(changed).values()]
+    return [float(number) for part in flat for number in part]
+
+
 def observed(kind: Kind, given: Inputs, **hypers: Value) -> Trick:
-    """Make a trick that has seen one rollout."""
+    """Make a trick that has seen a rollout twice: what is measured may count from the next one on."""
     trick = kind(**hypers)
+    trick.observe(given.rollout)
     trick.observe(given.rollout)
     return trick
 
@@ -95,9 +130,14 @@ def check_docstring(kind: Kind) -> None:
 
 
 def check_names(kind: Kind) -> None:
-    """File, class and slot folder carry the trick's name."""
+    """File, class and slot folder carry the trick's name; a plugin may be any file."""
     *_, folder, file = kind.__module__.split(".")
-    assert (folder, file) == (kind.slot, kind.name)
+    assert (folder, file) == (kind.slot, kind.name) or source_hash(kind)
+
+
+def check_needs(kind: Kind) -> None:
+    """It needs nothing that the update does not know of."""
+    assert kind.needs <= set(NEEDS), f"{kind.name} needs {set(kind.needs) - set(NEEDS)}"
 
 
 def check_tensors_only(kind: Kind) -> None:
@@ -120,26 +160,70 @@ def check_shapes(kind: Kind) -> None:
     for dtype in (torch.float32, torch.float64):
         given = Inputs.draw(dtype=dtype)
         whole, rows = given.rollout.mask.shape, given.rollout.score.shape
-        expected = dict.fromkeys(PER_TOKEN, whole) | {"score": rows}
+        longer = torch.Size([whole[0], whole[1] + 1])
+        expected = dict.fromkeys(PER_TOKEN, (whole,)) | dict.fromkeys(PER_RESPONSE, (rows,))
+        expected |= {"logits": (torch.Size([rows[0], VOCABULARY]),), "value_target": (whole, longer)}
+        wanted = torch.bool if kind.slot in BOOLEAN else dtype
         for out in call(observed(kind, given), given):
-            assert out.isfinite().all()
-            assert out.dtype == dtype, f"{kind.name} turns {dtype} into {out.dtype}"
+            assert not out.isnan().any()
+            assert kind.slot == "logits" or out.isfinite().all()
+            assert out.dtype == wanted, f"{kind.name} turns {dtype} into {out.dtype}"
             if kind.slot != "gradient":
-                assert out.shape == expected.get(kind.slot, ())
+                assert out.shape in expected.get(kind.slot, (torch.Size([]),))
         if kind.slot == "gradient":
             sizes = [gradient.shape for gradient in call(kind(), given)]
             assert sizes == [given.rollout.value.shape, rows, torch.Size([])]
+
+
+class _OnlyDoubles(TorchFunctionMode):
+    """Let nothing make a float32, as a quotient of integers is or a choice between two numbers."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = function(*args, **(kwargs or {}))
+        assert getattr(made, "dtype", None) != torch.float32, f"{function} makes a float32"
+        return made
+
+
+def check_precision(kind: Kind) -> None:
+    """What is given in float64 is computed in it to the end, not only cast back."""
+    given = Inputs.draw(dtype=torch.float64)
+    with _OnlyDoubles():
+        call(observed(kind, given), given)
 
 
 def check_gradient(kind: Kind) -> None:
     """A loss has a finite gradient, which is not zero, in what the models say; targets have none."""
     given = Inputs.draw()
     new = map_tensors(given.new, lambda _, tensor: tensor.clone().requires_grad_())
-    (loss,) = call(observed(kind, given), replace(given, new=new))
-    torch.autograd.backward(loss.sum())
+    out = call(observed(kind, given), replace(given, new=new))
+    torch.autograd.backward(out[0].sum())
     gradients = [tensor.grad for tensor in vars(new).values() if tensor.grad is not None]
     assert gradients and all(gradient.isfinite().all() for gradient in gradients)
     assert any(gradient.abs().sum() > 0 for gradient in gradients)
+
+
+def check_a_token_is_left(kind: Kind) -> None:
+    """Some token can be drawn, even where policy or guide is all but sure of the end token."""
+    for seed in range(3):
+        given = Inputs.draw(seed)
+        is_end = torch.arange(VOCABULARY) == given.draft.eos
+        sure = torch.where(is_end, 100.0, given.logits)
+        for logits, guide in ((given.logits, sure), (sure, given.logits), (sure, sure)):
+            draft = replace(given.draft, guide=guide, step=torch.zeros_like(given.draft.step))
+            (out,) = call(kind(), replace(given, logits=logits, draft=draft))
+            assert out.isfinite().any(-1).all(), f"{kind.name} leaves no token to draw"
+
+
+def check_states_are_independent(kind: Kind) -> None:
+    """Logits of one state do not depend on the other states of the batch."""
+    given = Inputs.draw()
+    (together,) = call(kind(), given)
+    for row in range(len(together)):
+        one = {name: t[row : row + 1] if t.ndim else t for name, t in vars(given.draft).items()}
+        alone = replace(given, logits=given.logits[row : row + 1], draft=Draft(**one))
+        assert torch.equal(call(kind(), alone)[0][0], together[row]), f"{kind.name} mixes states"
 
 
 # 3. Padding, rows, purity.
@@ -174,15 +258,27 @@ def check_permutation(kind: Kind) -> None:
 
 def check_row_independence(kind: Kind) -> None:
     """Another first response leaves the results of the others alone, or `batch_statistic` says not."""
-    given, other = Inputs.draw(), Inputs.draw(seed=7)
+    given = Inputs.draw()
     trick = observed(kind, given)
-    mixed = Inputs(
-        map_tensors(given.rollout, lambda name, t: _first_row_of(getattr(other.rollout, name), t)),
-        map_tensors(given.new, lambda name, t: _first_row_of(getattr(other.new, name), t)),
-    )
-    pairs = zip(call(trick, given), call(trick, mixed), strict=True)
-    is_same = all(torch.equal(a[1:], b[1:]) for a, b in pairs)
+    before = call(trick, given)
+    is_same = True
+    for seed in (7, 8, 9):
+        other = Inputs.draw(seed)
+        mixed = replace(
+            given,
+            rollout=_with_first_row(given.rollout, other.rollout),
+            new=_with_first_row(given.new, other.new),
+        )
+        pairs = zip(before, call(trick, mixed), strict=True)
+        is_same = is_same and all(torch.equal(a[1:], b[1:]) for a, b in pairs)
+    if kind.slot in BOOLEAN and is_same:
+        return  # a choice may come out the same although it looks at the others
     assert is_same != kind.batch_statistic, f"{kind.name}.batch_statistic should be {not is_same}"
+
+
+def _with_first_row(data: Any, other: Any) -> Any:
+    """Return the same dataclass with the first row of every tensor from the other one."""
+    return map_tensors(data, lambda name, t: _first_row_of(getattr(other, name), t))
 
 
 def _first_row_of(source: Tensor, target: Tensor) -> Tensor:
@@ -210,6 +306,8 @@ def check_no_dead_knob(kind: Kind) -> None:
     """Every hyper-parameter changes the result for some input."""
     several = [Inputs.draw(seed) for seed in range(3)]
     several += [replace(several[0], iteration=k) for k in (0, 20, 60)]
+    long = replace(several[0].rollout, text_length=20 * several[0].rollout.text_length)
+    several.append(replace(several[0], rollout=long))
     for name, spec in _specs(kind):
         base = [_outputs(kind, given) for given in several]
         values = [{name: value} for value in _candidates(spec, kind().hypers()[name])]
@@ -231,6 +329,8 @@ def _candidates(spec: Hyper, default: Value) -> list[Value]:
         return [choice for choice in spec.choices if choice != default]
     whole = isinstance(default, int)
     near = spec.search or (float(default) + 1, float(default) - 0.5)
+    if default == inf:
+        near = spec.search or (1.0, 0.1)
     values: list[Value] = [int(value) if whole else float(value) for value in near]
     return [value for value in values if value != default and spec.complaint(value) is None]
 
@@ -243,8 +343,21 @@ def check_neutral(kind: Kind) -> None:
     if kind.slot == "policy_loss":  # at the SFT policy, where all ratios have one denominator
         given = replace(given, rollout=replace(rollout, ref_log_prob=rollout.log_prob))
     gradients = (rollout.value, rollout.score, given.new.pretraining_loss)
+    ones = rollout.mask.to(rollout.value.dtype)
+    log_ratio = torch.where(rollout.mask, given.new.log_prob - rollout.log_prob, 0.0)
     textbook: dict[str, Callable[[], tuple[Tensor, ...]]] = {
-        "sampling": lambda: (torch.tensor([1.0, 8.0, 128.0]),),
+        "optimisation": lambda: (torch.tensor(_settings(_AsItIs("optimisation"), given)),),
+        "sampling": lambda: (torch.tensor(_settings(_AsItIs("sampling"), given)),),
+        "logits": lambda: (given.logits,),
+        "reward_function": lambda: (rollout.score,),
+        "value": lambda: (rollout.value,),
+        "rollout_advantage": lambda: (rollout.advantage,),
+        "selection": lambda: (torch.ones_like(rollout.score, dtype=torch.bool),),
+        "ratio": lambda: (log_ratio,),
+        "policy_weight": lambda: (ones,),
+        "value_target": lambda: (given.new.value, rollout.value, rollout.returns),
+        "value_weight": lambda: (ones,),
+        "stopping": lambda: (torch.zeros((), dtype=torch.bool),),
         "score": lambda: (rollout.score,),
         "reward": lambda: (rollout.reward,),
         "advantage_estimator": lambda: call(MonteCarlo(), given),
@@ -258,6 +371,16 @@ def check_neutral(kind: Kind) -> None:
     out = call(observed(kind, given, **kind.neutral), given)
     for found, expected in zip(out, textbook[kind.slot](), strict=True):
         assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@dataclass(frozen=True)
+class _AsItIs:
+    """The textbook's member of a slot without tensors: it changes nothing."""
+
+    slot: str
+
+    def __call__(self, settings: Any, *_: Any) -> Any:
+        return settings
 
 
 def check_search_range(kind: Kind) -> None:
@@ -322,6 +445,7 @@ def check_fresh_state(kind: Kind) -> None:
     given, other = Inputs.draw(0), Inputs.draw(1)
     fresh = replace(observed(kind, given))  # type: ignore[type-var]
     fresh.observe(other.rollout)
+    fresh.observe(other.rollout)
     for old, new in zip(call(observed(kind, other), other), call(fresh, other), strict=True):
         assert torch.equal(old, new), f"{kind.name} shares state between runs"
 
@@ -331,15 +455,22 @@ def check_vmap(kind: Kind) -> None:
     replicas = [Inputs.draw(seed) for seed in range(3)]
 
     def one(given: dict[str, dict[str, Tensor]]) -> tuple[Tensor, ...]:
-        inputs = Inputs(Rollout(**given["rollout"]), Evaluation(**given["new"]))
+        rollout, new = Rollout(**given["rollout"]), Evaluation(**given["new"])
+        inputs = Inputs(rollout, new, given["drawn"]["logits"], Draft(**given["draft"]))
         return call(observed(kind, inputs), inputs)
 
-    stacked = {
-        part: {
-            name: torch.stack([getattr(getattr(r, part), name) for r in replicas])
-            for name in vars(getattr(replicas[0], part))
+    parts = [
+        {
+            "rollout": vars(r.rollout),
+            "new": vars(r.new),
+            "draft": vars(r.draft),
+            "drawn": {"logits": r.logits},
         }
-        for part in ("rollout", "new")
+        for r in replicas
+    ]
+    stacked = {
+        part: {name: torch.stack([p[part][name] for p in parts]) for name in fields}
+        for part, fields in parts[0].items()
     }
     looped = [call(observed(kind, replica), replica) for replica in replicas]
     for index, batched in enumerate(torch.func.vmap(one)(stacked)):

@@ -9,9 +9,17 @@ from torch import Tensor
 from tests.tricks import contract
 from workbench import tricks
 from workbench.maths import RunningMoments
-from workbench.trick import SLOTS, AdvantageTransform, ScoreTransform, ValueLoss, hyper, state
-from workbench.tricks import TRICKS, registry
-from workbench.types import Rollout
+from workbench.trick import (
+    SLOTS,
+    AdvantageTransform,
+    LogitTransform,
+    ScoreTransform,
+    ValueLoss,
+    hyper,
+    state,
+)
+from workbench.tricks import registry
+from workbench.types import Draft, Rollout
 
 KINDS = registry()
 
@@ -26,15 +34,16 @@ on_tensors = having(*contract.TENSORS)
 callable_alone = having(*contract.TENSORS, *contract.WITHOUT_TENSORS)
 
 
-def test_the_index_lists_every_file_and_nothing_else() -> None:
-    home = Path(tricks.__file__).parent
-    files = {f"{f.parent.name}.{f.stem}" for f in home.glob("*/*.py") if f.stem != "__init__"}
-    assert files == set(TRICKS)
-    assert len(TRICKS) == len(KINDS)
-
-
 def test_every_slot_has_a_folder_and_a_trick() -> None:
-    assert {path.partition(".")[0] for path in TRICKS} == set(SLOTS)
+    home = Path(tricks.__file__).parent
+    assert {path.name for path in home.iterdir() if path.is_dir() and path.name[0] != "_"} == set(SLOTS)
+    assert {kind.slot for kind in KINDS.values()} == set(SLOTS)
+
+
+def test_a_file_is_a_trick_of_its_folders_slot() -> None:
+    home = Path(tricks.__file__).parent
+    files = {(f.parent.name, f.stem) for f in home.glob("*/*.py") if f.stem != "__init__"}
+    assert files == {(kind.slot, name) for name, kind in KINDS.items()}
 
 
 @every
@@ -48,6 +57,11 @@ def test_file_folder_and_class_carry_the_name(name: str) -> None:
 
 
 @every
+def test_it_needs_only_what_the_update_can_give(name: str) -> None:
+    contract.check_needs(KINDS[name])
+
+
+@every
 def test_no_tensor_becomes_a_number(name: str) -> None:
     contract.check_tensors_only(KINDS[name])
 
@@ -57,22 +71,37 @@ def test_shape_and_dtype_are_kept(name: str) -> None:
     contract.check_shapes(KINDS[name])
 
 
+@on_tensors
+def test_nothing_is_rounded_to_float32_on_the_way(name: str) -> None:
+    contract.check_precision(KINDS[name])
+
+
 @having(*contract.LOSSES)
 def test_a_loss_has_a_finite_gradient(name: str) -> None:
     contract.check_gradient(KINDS[name])
 
 
-@having(*(slot for slot in contract.TENSORS if slot != "gradient"))
+@having("logits")
+def test_logits_tricks_leave_a_token_to_draw(name: str) -> None:
+    contract.check_a_token_is_left(KINDS[name])
+
+
+@having("logits")
+def test_logits_of_one_state_do_not_depend_on_the_others(name: str) -> None:
+    contract.check_states_are_independent(KINDS[name])
+
+
+@having(*(slot for slot in contract.TENSORS if slot not in ("gradient", "logits")))
 def test_padding_changes_nothing(name: str) -> None:
     contract.check_padding(KINDS[name])
 
 
-@having(*(slot for slot in contract.TENSORS if slot != "gradient"))
+@having(*(slot for slot in contract.TENSORS if slot not in ("gradient", "logits")))
 def test_permuted_responses_give_permuted_results(name: str) -> None:
     contract.check_permutation(KINDS[name])
 
 
-@having("score", *contract.PER_TOKEN)
+@having(*contract.PER_RESPONSE, *contract.PER_TOKEN)
 def test_responses_are_independent_unless_declared(name: str) -> None:
     contract.check_row_independence(KINDS[name])
 
@@ -166,11 +195,32 @@ class Branching(ScoreTransform):
         return score.float() / self.moments.std if score.max().item() > 0 else score
 
 
+class Rounding(ScoreTransform):
+    """Divides by a quotient of integers, which torch makes a float32."""
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        return score * (len(score) / rollout.is_truncated.sum().clamp(min=1))
+
+
 class Permuting(ScoreTransform):
     """Weights a score by its place in the batch."""
 
     def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
         return score * torch.arange(len(score))
+
+
+class Muzzle(LogitTransform):
+    """Forbids every token."""
+
+    def __call__(self, logits: Tensor, draft: Draft) -> Tensor:
+        return torch.full_like(logits, -torch.inf)
+
+
+class Mixing(LogitTransform):
+    """Centres the logits over the states of the batch."""
+
+    def __call__(self, logits: Tensor, draft: Draft) -> Tensor:
+        return logits - logits.mean(0)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +230,9 @@ class Permuting(ScoreTransform):
         (contract.check_names, Leaky),
         (contract.check_tensors_only, Branching),
         (contract.check_shapes, Branching),
+        (contract.check_precision, Rounding),
+        (contract.check_a_token_is_left, Muzzle),
+        (contract.check_states_are_independent, Mixing),
         (contract.check_padding, Leaky),
         (contract.check_permutation, Permuting),
         (contract.check_row_independence, Centred),
