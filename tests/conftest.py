@@ -11,6 +11,7 @@ import torch
 from hypothesis import settings
 
 from tests.builders import TinyTask, make_prepared
+from tests.postgres import postgres_server
 from workbench.plugins import load_plugins
 from workbench.stages.prepare import Prepared
 
@@ -43,6 +44,13 @@ def task() -> TinyTask:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """Folders of tiny random models; tests only read them."""
     return make_prepared(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URI of a PostgreSQL server; `tests.postgres.new_database` makes a database in it."""
+    with postgres_server() as uri:
+        yield uri
 
 
 @pytest.fixture
