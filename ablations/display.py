@@ -3,16 +3,18 @@
 import time
 from collections import Counter
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ablations.estimate import Estimate
-from ablations.study import Study
+from ablations.folder import Outline
 from ablations.trials import DONE, Status
+
+if TYPE_CHECKING:
+    from ablations.estimate import Estimate
 
 QUIET_SECONDS = 10.0
 NAMES = {"missing": "to run"}
@@ -22,10 +24,10 @@ COLOURS = {"ok": "green", "collapsed": "yellow", "failed": "red", "running": "cy
 class Display:
     """Shows the cells that run and all of them together, and says when one ends."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, outline: Outline) -> None:
         """Set up bars; the iteration is the unit of progress."""
-        self._iterations = study.ppo.iterations
-        self._total = self._iterations * len(study.seeds) * len(study.arms)
+        self._iterations = outline.iterations
+        self._total = self._iterations * len(outline.cells)
         self._console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description:<24}"),
@@ -139,14 +141,15 @@ def status_facts(statuses: list[Status]) -> dict[str, Any]:
             "final_score": status.value,
             "error": status.error,
             "run_id": status.run_id,
-            "process": status.process,
+            "worker": status.worker,
+            "heard_at": status.heard_at,
         }
         for status in statuses
     ]
     return {"count": dict(Counter(status.state for status in statuses)), "cells": cells}
 
 
-def estimate_lines(statuses: list[Status], estimate: Estimate | None, workers: int) -> list[str]:
+def estimate_lines(statuses: list[Status], estimate: "Estimate | None", workers: int) -> list[str]:
     """Say what is left to do and what it costs."""
     done = sum(status.state in DONE for status in statuses)
     counted = f"{len(statuses)} cells, {done} done"

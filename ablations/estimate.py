@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ablations.designs import Cell
-from ablations.folder import Plan, StudyFolder
+from ablations.cells import Cell
+from ablations.folder import StudyFolder
+from ablations.plan import Plan
 from workbench.checkpoint import KEPT, Record
 from workbench.loading import load_causal, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
@@ -88,7 +89,7 @@ def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: in
         for cell in cells:
             if cell.arm not in seconds:
                 place = Path(scratch) / cell.arm
-                run = Run(task, cell.recipe, short, prepared, 0, place, accelerator)
+                run = Run(task, plan.recipe(cell), short, prepared, 0, place, accelerator)
                 seconds[cell.arm] = _time(run, full)
     per_run = _run_bytes(run, full)
     return Estimate(

@@ -4,7 +4,8 @@ import shutil
 import time
 from pathlib import Path
 
-from ablations.folder import Plan, StudyFolder
+from ablations.folder import StudyFolder
+from ablations.plan import Plan
 from ablations.study import Study
 from workbench.loading import require_folder
 from workbench.stages.prepare import Prepared, prepare
@@ -43,8 +44,8 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     task, accelerator = task or make_task(study.task), make_accelerator(plan.device)
     prepared = prepare(task, study.prepare, folder.home, accelerator, study.ppo.max_response_tokens)
     seconds = time.monotonic() - start
-    cell = next(iter(plan.cells.values()))
-    run = Run(task, cell.recipe, study.ppo, prepared, cell.seed, folder.cell(cell), accelerator)
+    cell = next(iter(plan.outline.cells.values()))
+    run = Run(task, plan.recipe(cell), study.ppo, prepared, cell.seed, folder.cell(cell), accelerator)
     folder.write_prepared(prepared, run.evaluator.facts(), seconds)
     written = folder.read_prepared()
     if written is None:

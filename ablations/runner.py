@@ -9,8 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ablations.estimate import Estimate, estimate
-from ablations.folder import ChangedStudyError, Plan, StudyFolder, make_plan
+from ablations.folder import StudyFolder
+from ablations.joining import weights_hash
+from ablations.plan import (
+    GRACE_SECONDS,
+    ChangedStudyError,
+    Plan,
+    agree,
+    compare,
+    make_plan,
+    tracking_store,
+)
 from ablations.preparation import check_inputs, prepare_models
+from ablations.storage import require_shareable
 from ablations.study import Study
 from ablations.supervisor import Supervisor
 from ablations.trials import DONE, Status, Trials
@@ -30,12 +41,16 @@ class Options:
         tracking_uri: MLflow store; None is the home folder's own.
         device: "auto", "cpu" or "cuda".
         command: what to type to go on.
+        storage: where the trials are; None is a journal file in the study's folder.
+        grace_seconds: silence after which a worker on another machine is taken for dead.
     """
 
     workers: int
     tracking_uri: str | None = None
     device: str = "auto"
     command: str = ""
+    storage: str | None = None
+    grace_seconds: float = GRACE_SECONDS
 
 
 def default_workers(study: Study) -> int:
@@ -59,12 +74,14 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
     """
     with begun(study, home, options) as (folder, plan, task):
-        trials = Trials(folder, plan)
+        trials = Trials(folder, plan.outline, plan.trial)
         trials.sweep()
         trials.enqueue("missing", "failed")
         if any(status.state not in DONE for status in trials.status()):
-            prepare_study(folder, plan, task)
-            Supervisor(trials, options.workers).run()
+            prepared = prepare_study(folder, plan, task)
+            if not trials.is_on_disk:
+                trials.share({"plan": plan.content(), "weights": weights_hash(prepared)})
+            Supervisor(trials, options.workers, plan.threads).run()
         return trials.status()
 
 
@@ -84,12 +101,12 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
     """
     settle_process()
     folder = StudyFolder(home, study.name)
-    plan = folder.compare(_plan(study, options))
-    is_begun = folder.journal.is_file()
+    plan = compare(folder, _plan(study, options))
+    is_begun = folder.file.is_file()
     statuses = (
-        Trials(folder, plan).status()
+        Trials(folder, plan.outline).status()
         if is_begun
-        else [Status(cell, "missing", 0) for cell in plan.cells.values()]
+        else [Status(cell, "missing", 0) for cell in plan.outline.cells.values()]
     )
     left = [status.cell for status in statuses if status.state not in DONE]
     return statuses, estimate(folder, plan, left, options.workers) if left else None
@@ -103,11 +120,12 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
         its folder, its plan, and its task, None if its models are prepared.
     """
     settle_process()
+    require_shareable(options.storage, options.workers)
     folder = StudyFolder(home, study.name)
     with folder.lock(), sigterm_as_ctrl_c():
         task = None if folder.read_prepared() else check_inputs(study)
-        plan = folder.agree(_plan(study, options))
-        store = folder.store(plan)
+        plan = agree(folder, _plan(study, options))
+        store = tracking_store(folder, plan.tracking_uri)
         experiment = store.create_experiment(study.name)
         store.create_experiment(f"{study.name}/summary")
         _refuse_strangers(store.runs(experiment), plan)
@@ -118,7 +136,7 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
 def prepare_study(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepared:
     """Prepare the models that all arms share, unless that was done, and describe them in MLflow."""
     prepared = folder.read_prepared() or prepare_models(folder, plan, task)
-    store = folder.store(plan)
+    store = tracking_store(folder, plan.tracking_uri)
     store.tag_experiment(folder.name, {"workbench.prepared": prepared_tag(prepared.facts)})
     return prepared
 
@@ -156,7 +174,8 @@ def _plan(study: Study, options: Options) -> Plan:
     threads = max(1, (os.cpu_count() or 1) // options.workers)
     return make_plan(
         study, tracking_uri=options.tracking_uri, device=options.device,
-        threads=threads, command=options.command,
+        threads=threads, command=options.command, storage=options.storage,
+        grace_seconds=options.grace_seconds,
     )  # fmt: skip
 
 

@@ -8,14 +8,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ablations.designs import Cell
 from ablations.display import Display
-from ablations.trials import DONE, Status, Trials, read_progress
+from ablations.trials import DONE, Status, Trials
 
 POLL_SECONDS = 0.25
 SWEEP_SECONDS = 2.0
-DEATHS = 3
-"""A cell whose process dies this often without getting any further has failed."""
 EARLY_DEATHS = 10
 """Workers may die this often without any cell getting further before the study is stopped."""
 
@@ -31,12 +28,14 @@ class Supervisor:
     Attributes:
         trials: of the study.
         workers: processes at a time.
+        threads: of each.
     """
 
     trials: Trials
     workers: int
+    threads: int
     _logs: dict[subprocess.Popen[bytes], Path] = field(default_factory=dict, init=False)
-    _deaths: dict[str, list[int]] = field(default_factory=dict, init=False)
+    _names: set[str] = field(default_factory=set, init=False)
     _early: list[list[int]] = field(default_factory=list, init=False)
     _swept: float = field(default=0.0, init=False)
 
@@ -47,7 +46,7 @@ class Supervisor:
             StoppedError: if a worker gave up.
             KeyboardInterrupt: if asked to stop; every worker has written its checkpoint by then.
         """
-        with Display(self.trials.plan.study) as display:
+        with Display(self.trials.outline) as display:
             try:
                 while _is_unfinished(statuses := self.trials.status()):
                     display.show(statuses)
@@ -74,25 +73,16 @@ class Supervisor:
                 self._count_early_death(process.returncode, [status.iteration for status in statuses])
         if ended or time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
-            self.trials.sweep(self._verdict)
+            self.trials.sweep()
             self.trials.enqueue("missing")
 
     def _start_workers(self, statuses: list[Status]) -> None:
         """Start a worker for each cell that waits, as far as there is room."""
-        mine = {process.pid for process in self._logs}
-        busy = sum(status.process in mine for status in statuses)
+        busy = sum(status.worker in self._names and status.state == "running" for status in statuses)
         waiting = sum(status.state in ("waiting", "stopped") for status in statuses)
         idle = len(self._logs) - busy
         for _ in range(min(waiting - idle, self.workers - len(self._logs))):
             self._start()
-
-    def _verdict(self, cell: Cell) -> str | None:
-        """Fail a cell whose process died too often without getting further, as for want of memory."""
-        deaths = self._deaths.setdefault(cell.name, [])
-        deaths.append(read_progress(self.trials.folder, cell))
-        if len(deaths) >= DEATHS and len(set(deaths[-DEATHS:])) == 1:
-            return f"its process died {DEATHS} times at iteration {deaths[-1]}; was memory short?"
-        return None
 
     def _count_early_death(self, signal_number: int, iterations: list[int]) -> None:
         self._early = [known for known in self._early if known == iterations] + [iterations]
@@ -102,10 +92,12 @@ class Supervisor:
             )
 
     def _start(self) -> None:
-        folder, threads = self.trials.folder, str(self.trials.plan.threads)
+        folder, threads = self.trials.folder, str(self.threads)
         logs = folder.path / "workers"
         logs.mkdir(exist_ok=True)
-        log = logs / f"{len(list(logs.iterdir()))}.log"
+        number = len(list(logs.iterdir()))
+        log, name = logs / f"{number}.log", f"w{number}"
+        self._names.add(name)
         command = [sys.executable, "-m", "ablations.worker", str(folder.home), folder.name]
         quiet = {
             "OMP_NUM_THREADS": threads,
@@ -114,7 +106,7 @@ class Supervisor:
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--parent", str(os.getpid())],
+                [*command, "--name", name, "--parent", str(os.getpid())],
                 env=os.environ | quiet, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 process_group=0,  # Ctrl-C reaches the parent alone, which passes it on
             )  # fmt: skip

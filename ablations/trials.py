@@ -1,26 +1,39 @@
-"""The trials of a study in Optuna: cells enqueued once, claimed by workers, taken back from the dead."""
+"""The trials of a study in Optuna: enqueued, claimed by one worker each, taken back from the dead.
 
-import json
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import IO, Any, Literal
+No lock is held across machines. Who sets a waiting trial to running has claimed it, which storages do
+for one caller only. Two trials of one cell may meet in the queue when two processes enqueue at once;
+then the one with the lowest number counts, and the others are refused. Who sets a dead worker's trial
+to failed, which succeeds once, enqueues its cell again.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-from ablations.designs import Cell
-from ablations.folder import Plan, StudyFolder
-from ablations.locks import JournalLock, held, holder, is_held, try_to_hold
-from ablations.search_space import distributions, parameters, varied_tricks
+from ablations.beats import KEY, AttributeBeats, Beat, Beats, FileBeats, Listener
+from ablations.cells import Cell
+from ablations.folder import Outline, StudyFolder
+from ablations.processes import Process
+from ablations.storage import is_passing, open_storage, patiently
 
 State = Literal["missing", "waiting", "running", "stopped", "failed", "ok", "collapsed"]
 """missing: not enqueued. stopped: begun by a process that is gone. ok, collapsed: done."""
 DONE = ("ok", "collapsed")
+DEATHS = 3
+"""A cell whose process dies this often without getting any further has failed."""
+AHEAD = 100
+"""Cells that wait in the queue at most: a queue of thousands makes each look at it slow."""
+AGREEMENT = "agreement"
+"""Attribute of the study under which `share` keeps what was agreed on."""
+LIVE = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
 
 
 @dataclass(frozen=True)
@@ -33,8 +46,9 @@ class Status:
         iteration: iterations done, as last reported.
         value: final gold score, or win rate where there is no judge; None before the end.
         error: why it failed, in one sentence.
-        run_id: MLflow's id of the run, once it is done.
-        process: id of the process that trains it, if one does.
+        run_id: MLflow's id of the run, once it is done and known.
+        worker: name of the worker that trains it, if one does.
+        heard_at: when that worker last gave a sign of life, in seconds since 1970.
     """
 
     cell: Cell
@@ -43,172 +57,264 @@ class Status:
     value: float | None = None
     error: str | None = None
     run_id: str | None = None
-    process: int | None = None
+    worker: str | None = None
+    heard_at: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Claim:
-    """A cell that this process alone is training, until the claim is released."""
+    """A cell that this process alone is training.
+
+    Attributes:
+        cell: arm and seed.
+        trial: id of the trial in the storage.
+        number: of the trial in the study.
+        is_lost: whether others took this process for dead and the trial away from it.
+    """
 
     cell: Cell
-    trial: Trial
-    lock: IO[str]
+    trial: int
+    number: int
+    is_lost: bool = False
+    beat: Beat = field(default_factory=Beat)
+
+
+MakeTrial = Callable[[Cell], FrozenTrial]
+"""Makes the waiting trial of a cell, with its parameters."""
 
 
 class Trials:
     """A study's trials in Optuna's storage; one trial per cell that completes."""
 
-    def __init__(self, folder: StudyFolder, plan: Plan) -> None:
-        """Open the storage; the first to do so creates it, before any worker starts."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.folder, self.plan = folder, plan
-        recipes = [cell.recipe for cell in plan.cells.values()]
-        varied = varied_tricks(recipes)
-        self._points = {
-            name: parameters(cell.recipe, cell.seed, varied) for name, cell in plan.cells.items()
-        }
-        self._space = distributions(list(self._points.values()))
-        self._study = optuna.create_study(
-            study_name=folder.name,
-            storage=journal_storage(folder),
-            sampler=RandomSampler(seed=0),  # never asked: a design's trials are all enqueued
-            direction="maximize",
-            load_if_exists=True,
-        )
+    def __init__(self, folder: StudyFolder, outline: Outline, make_trial: MakeTrial | None = None):
+        """Open the storage.
 
-    def enqueue(self, *states: State) -> None:
-        """Enqueue every cell in one of these states: "missing", and "failed" to try it again."""
-        with held(self.folder.claims):
-            for status in self.status():
-                if status.state in states:
-                    self._enqueue(status.cell)
+        Args:
+            folder: of the study.
+            outline: what the study consists of.
+            make_trial: for those who enqueue; None for those who only look.
+        Raises:
+            StorageError: if it cannot be reached.
+        """
+        self.folder, self.outline, self._make_trial = folder, outline, make_trial
+        self.storage = open_storage(outline.storage, folder.journal)
+        self._study_id = patiently(lambda: _find_or_make(self.storage, folder.name))
+        self._beats: Beats = FileBeats() if self.is_on_disk else AttributeBeats(self.storage)
+        self._listener = Listener(outline.grace_seconds)
+        self._ended: dict[str, Status] = {}
 
-    def claim(self) -> Claim | None:
-        """Take the next enqueued cell, or None if there is none; what the sampler invents is refused."""
-        with held(self.folder.claims):
-            while self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-                trial = self._study.ask()
-                cell = self.plan.cells.get(trial.user_attrs.get("cell", ""))
-                if cell is None:
-                    trial.set_user_attr("refused", "not a cell of the design")
-                    self._study.tell(trial, state=TrialState.FAIL)
-                    continue
-                lock = try_to_hold(self.folder.cell_lock(cell))
-                if lock is None:
-                    trial.set_user_attr("refused", "another process trains this cell")
-                    self._study.tell(trial, state=TrialState.FAIL)
-                    continue
-                self._set_parameters(trial, cell)
-                return Claim(cell, trial, lock)
-        return None
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether whoever reaches the trials also reaches the study's folder."""
+        return isinstance(self.storage, JournalStorage)
 
-    def complete(self, claim: Claim, value: float, attributes: Mapping[str, Any]) -> None:
+    @property
+    def beat_seconds(self) -> float:
+        """How often a worker should give a sign of life."""
+        return min(self._beats.seconds, self.outline.grace_seconds / 6)
+
+    @property
+    def study(self) -> Study:
+        """The study, for Optuna's own tools."""
+        return optuna.load_study(study_name=self.folder.name, storage=self.storage)
+
+    def enqueue(self, *states: State, limit: int = AHEAD) -> int:
+        """Enqueue cells in one of these states until `limit` wait, and say how many were enqueued."""
+        if self._make_trial is None:
+            raise RuntimeError("these trials were opened to look at, not to enqueue")
+        statuses = self.status()
+        room = limit - sum(status.state == "waiting" for status in statuses)
+        cells = [status.cell for status in statuses if status.state in states][: max(0, room)]
+        for cell in cells:
+            self._enqueue(cell, {})
+        return len(cells)
+
+    def share(self, agreement: Mapping[str, Any]) -> None:
+        """Keep what the study's processes agreed on beside the trials, for hosts without its folder."""
+        known = patiently(lambda: self.storage.get_study_user_attrs(self._study_id)).get(AGREEMENT)
+        if known != agreement:
+            patiently(
+                lambda: self.storage.set_study_user_attr(self._study_id, AGREEMENT, dict(agreement))
+            )
+
+    def claim(self, process: Process) -> Claim | None:
+        """Take the next cell that waits, or None if there is none."""
+        waiting = sorted(self._trials(TrialState.WAITING), key=lambda trial: trial.number)
+        return next(filter(None, (self._take(trial, process) for trial in waiting)), None)
+
+    def beat(self, claim: Claim, done: int) -> None:
+        """Give a sign of life, and notice if the trial was taken away.
+
+        Args:
+            claim: what this process trains.
+            done: iterations done.
+        """
+        claim.beat = Beat(claim.beat.count + 1, done, time.time())
+        try:
+            state = self.storage.get_trial(claim.trial).state
+            claim.is_lost = claim.is_lost or state != TrialState.RUNNING
+            if not claim.is_lost:
+                self._beats.give(claim.trial, self.folder.cell(claim.cell), claim.beat)
+        except UpdateFinishedTrialError:
+            claim.is_lost = True
+        except Exception as error:
+            if not is_passing(error):
+                raise  # else the storage is away for a while, and training goes on
+
+    def complete(self, claim: Claim, values: list[float], attributes: Mapping[str, Any]) -> None:
         """Say that a cell is done."""
-        self._tell(claim, attributes, value=value)
+        self._end(claim, TrialState.COMPLETE, attributes, values)
 
     def fail(self, claim: Claim, error: str) -> None:
-        """Say that a cell failed, and why."""
-        self._tell(claim, {"error": error}, state=TrialState.FAIL)
+        """Say that a cell failed, and why; it is enqueued again as often as the study retries."""
+        attempt = self._attributes(claim.trial).get("attempt", 0)
+        if self._end(claim, TrialState.FAIL, {"error": error}) and attempt < self.outline.retries:
+            self._enqueue(claim.cell, {"attempt": attempt + 1})
 
     def give_back(self, claim: Claim) -> None:
         """Put a cell back into the queue; whoever takes it goes on from its checkpoint."""
-        with held(self.folder.claims):
-            self._tell(claim, {"given_back": True}, state=TrialState.FAIL)
-            self._enqueue(claim.cell)
+        kept = _kept(self._attributes(claim.trial), claim.beat.done)
+        if self._end(claim, TrialState.FAIL, {"given_back": True}):
+            self._enqueue(claim.cell, kept)
 
-    def sweep(self, verdict: Callable[[Cell], str | None] = lambda cell: None) -> None:
-        """Put cells back into the queue whose process is gone.
-
-        Args:
-            verdict: an error if a cell shall fail instead; None to let it go on.
-        """
-        with held(self.folder.claims):
-            for lost in [trial for trial in self._running() if not self._is_alive(trial)]:
-                cell = self.plan.cells.get(lost.user_attrs.get("cell", ""))
-                error = verdict(cell) if cell else None
-                if error:
-                    Trial(self._study, lost._trial_id).set_user_attr("error", error)
-                self._study.tell(lost.number, state=TrialState.FAIL)
-                if cell and not error:
-                    self._enqueue(cell)
+    def sweep(self) -> None:
+        """Put cells back into the queue whose process is gone; fail those that kill each process."""
+        try:
+            lost = [trial for trial in self._trials(TrialState.RUNNING) if self._is_dead(trial)]
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            self._listener.start_anew()
+            return
+        for trial in lost:
+            self._bury(trial)
 
     def status(self) -> list[Status]:
         """Say how every cell stands, in the order of the design."""
         latest: dict[str, FrozenTrial] = {}
-        for trial in self._study.get_trials(deepcopy=False):
+        for trial in self._trials():
             name = trial.user_attrs.get("cell")
-            known = latest.get(name) if name else None
-            if name and "refused" not in trial.user_attrs:
-                done = known is not None and known.state == TrialState.COMPLETE
-                latest[name] = known if done and known else trial
-        return [self._status(cell, latest.get(name)) for name, cell in self.plan.cells.items()]
+            if name is None or name in self._ended or "refused" in trial.user_attrs:
+                continue
+            known = latest.get(name)
+            if known is None or known.state != TrialState.COMPLETE:
+                latest[name] = trial
+        return [
+            self._ended.get(name) or self._status(cell, latest.get(name))
+            for name, cell in self.outline.cells.items()
+        ]
 
     def _status(self, cell: Cell, trial: FrozenTrial | None) -> Status:
-        iteration = read_progress(self.folder, cell)
         if trial is None:
-            return Status(cell, "missing", iteration)
+            return Status(cell, "missing", 0)
         attributes = trial.user_attrs
         if trial.state == TrialState.COMPLETE:
-            return Status(
-                cell, attributes["outcome"], self.plan.study.ppo.iterations, trial.value,
-                run_id=attributes["run_id"],
+            self._ended[cell.name] = Status(
+                cell, attributes["outcome"], attributes.get("iterations", self.outline.iterations),
+                trial.values[0], run_id=attributes.get("run_id"),
             )  # fmt: skip
+            return self._ended[cell.name]
+        beat = self._beats.read(trial, self.folder.cell(cell))
         if trial.state == TrialState.RUNNING:
-            if not self._is_alive(trial):
-                return Status(cell, "stopped", iteration)
-            process = holder(self.folder.cell_lock(cell))
-            return Status(cell, "running", iteration, process=process)
+            worker = attributes.get("worker")
+            is_gone = worker is not None and Process.of(worker).is_gone
+            name = worker["name"] if worker else None
+            state: State = "stopped" if is_gone else "running"
+            return Status(cell, state, beat.done, worker=name, heard_at=beat.at or None)
         if trial.state == TrialState.WAITING:
-            return Status(cell, "stopped" if iteration else "waiting", iteration)
+            return Status(cell, "stopped" if beat.done else "waiting", beat.done)
         if "error" in attributes:
-            return Status(cell, "failed", iteration, error=attributes["error"])
-        return Status(cell, "missing", iteration)
+            return Status(cell, "failed", beat.done, error=attributes["error"])
+        return Status(cell, "missing", beat.done)
 
-    def _enqueue(self, cell: Cell) -> None:
-        names = {"cell": cell.name, "arm": cell.arm, "seed": cell.seed}
-        self._study.enqueue_trial(dict(self._points[cell.name]), user_attrs=names)
+    def _take(self, trial: FrozenTrial, process: Process) -> Claim | None:
+        """Claim a waiting trial, unless another was faster or another trial of its cell counts."""
+        cell = self.outline.cells.get(trial.user_attrs.get("cell", ""))
+        if cell is None:
+            return None  # of a later version of the study, which this process does not know
+        try:
+            if not self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                return None
+        except UpdateFinishedTrialError:
+            return None
+        claim = Claim(cell, trial._trial_id, trial.number)
+        rival = self._rival(trial, cell.name)
+        if rival is not None:
+            self._end(claim, TrialState.FAIL, {"refused": f"trial {rival} is of the same cell"})
+            return None
+        self.storage.set_trial_user_attr(trial._trial_id, "worker", process.facts())
+        self.beat(claim, self._beats.read(trial, self.folder.cell(cell)).done)
+        return claim
 
-    def _set_parameters(self, trial: Trial, cell: Cell) -> None:
-        """Give the trial its parameters, which Optuna takes from what was enqueued."""
-        for name in self._points[cell.name]:
-            space = self._space[name]
-            if isinstance(space, CategoricalDistribution):
-                trial.suggest_categorical(name, space.choices)
-            elif isinstance(space, IntDistribution):
-                trial.suggest_int(name, space.low, space.high, log=space.log)
-            elif isinstance(space, FloatDistribution):
-                trial.suggest_float(name, space.low, space.high, log=space.log)
+    def _rival(self, mine: FrozenTrial, name: str) -> int | None:
+        """Return the number of another trial of the cell that counts instead."""
+        for trial in self._trials(*LIVE):
+            is_other = trial.user_attrs.get("cell") == name and trial.number != mine.number
+            if is_other and (trial.state == TrialState.COMPLETE or trial.number < mine.number):
+                return trial.number
+        return None
 
-    def _tell(
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        worker = trial.user_attrs.get("worker")
+        if worker is not None and Process.of(worker).is_here:
+            return Process.of(worker).is_gone
+        cell = self.outline.cells.get(trial.user_attrs.get("cell", ""))
+        beat = self._beats.read(trial, self.folder.cell(cell)) if cell else Beat()
+        return self._listener.is_silent(trial._trial_id, beat)
+
+    def _bury(self, trial: FrozenTrial) -> None:
+        """End a dead worker's trial; who succeeds enqueues its cell again, unless it died too often."""
+        cell = self.outline.cells.get(trial.user_attrs.get("cell", ""))
+        claim = Claim(cell or Cell("", -1), trial._trial_id, trial.number)
+        done = self._beats.read(trial, self.folder.cell(cell)).done if cell else 0
+        deaths = [*trial.user_attrs.get("deaths", []), done][-DEATHS:]
+        is_hopeless = len(deaths) == DEATHS and len(set(deaths)) == 1
+        reason = f"its process died {DEATHS} times at iteration {done}; was memory short?"
+        ended = self._end(claim, TrialState.FAIL, {"error": reason} if is_hopeless else {"lost": True})
+        if ended and cell and not is_hopeless:
+            self._enqueue(cell, {**_kept(trial.user_attrs, done), "deaths": deaths})
+
+    def _enqueue(self, cell: Cell, attributes: Mapping[str, Any]) -> None:
+        if self._make_trial is None:
+            raise RuntimeError("these trials were opened to look at, not to enqueue")
+        trial = self._make_trial(cell)
+        trial.user_attrs = {"cell": cell.name, "arm": cell.arm, "seed": cell.seed, **attributes}
+        patiently(lambda: self.storage.create_new_trial(self._study_id, template_trial=trial))
+
+    def _end(
         self,
         claim: Claim,
+        state: TrialState,
         attributes: Mapping[str, Any],
-        *,
-        value: float | None = None,
-        state: TrialState | None = None,
-    ) -> None:
-        for key, content in attributes.items():
-            claim.trial.set_user_attr(key, content)
-        self._study.tell(claim.trial, value, state=state)
-        claim.lock.close()
+        values: list[float] | None = None,
+    ) -> bool:
+        """End a trial; False if somebody else did."""
+        try:
+            for key, content in attributes.items():
+                patiently(lambda k=key, c=content: self.storage.set_trial_user_attr(claim.trial, k, c))  # type: ignore[misc]
+            return patiently(lambda: self.storage.set_trial_state_values(claim.trial, state, values))
+        except UpdateFinishedTrialError:
+            return False
 
-    def _running(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    def _attributes(self, trial: int) -> dict[str, Any]:
+        return patiently(lambda: self.storage.get_trial(trial)).user_attrs
 
-    def _is_alive(self, trial: FrozenTrial) -> bool:
-        cell = self.plan.cells.get(trial.user_attrs.get("cell", ""))
-        return cell is not None and is_held(self.folder.cell_lock(cell))
-
-
-def journal_storage(folder: StudyFolder) -> BaseStorage:
-    """Open the study's journal file."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return JournalStorage(JournalFileBackend(str(folder.journal), JournalLock(folder.journal)))
+    def _trials(self, *states: TrialState) -> Iterable[FrozenTrial]:
+        wanted = states or None
+        return patiently(
+            lambda: self.storage.get_all_trials(self._study_id, deepcopy=False, states=wanted)
+        )
 
 
-def read_progress(folder: StudyFolder, cell: Cell) -> int:
-    """Return the iterations that a cell last reported to have done."""
-    path = folder.progress(cell)
-    return int(json.loads(path.read_text())["done"]) if path.is_file() else 0
+def _find_or_make(storage: BaseStorage, name: str) -> int:
+    with suppress(KeyError):
+        return storage.get_study_id_from_name(name)
+    with suppress(DuplicatedStudyError):  # another process was faster
+        return storage.create_new_study([StudyDirection.MAXIMIZE], name)
+    return storage.get_study_id_from_name(name)
+
+
+def _kept(attributes: Mapping[str, Any], done: int) -> dict[str, Any]:
+    """Return what a cell's next trial has to know of the last one."""
+    kept = {key: attributes[key] for key in ("attempt", "deaths") if key in attributes}
+    return kept | {KEY: {"done": done}}

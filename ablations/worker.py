@@ -1,4 +1,4 @@
-"""One worker process: claim a cell, train it, write down how it ended; until the queue is empty."""
+"""One worker process: claim a cell, train it, write down how it ended; until nothing is left."""
 
 import ctypes
 import math
@@ -8,15 +8,18 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from ablations.designs import Cell
 from ablations.folder import StudyFolder, find_study
-from ablations.locks import write_whole
-from ablations.trials import Claim, Trials
+from ablations.plan import Plan, require_plan, tracking_store
+from ablations.processes import Process
+from ablations.storage import StorageError
+from ablations.trials import DONE, Claim, Trials
 from workbench.checkpoint import CheckpointError
 from workbench.environment import settle_process
 from workbench.errors import one_sentence
@@ -29,8 +32,8 @@ from workbench.training import Interrupted, Result, Run, make_accelerator
 
 STOPPED = 3
 """Exit status of a worker that could not go on although no trial failed; its last line says why."""
-REPORT_SECONDS = 0.5
 PARENT_SECONDS = 1.0
+IDLE_SECONDS = 2.0
 
 
 @dataclass
@@ -61,78 +64,146 @@ class Stop:
 
 
 @dataclass
-class Reporter:
-    """Writes how far a cell has come to a small file, at most twice a second.
+class Pulse:
+    """Gives signs of life for a claim from a thread of its own, however long an iteration takes.
 
     Attributes:
-        folder: of the study.
-        cell: what is trained.
+        trials: of the study.
+        claim: what is trained.
         iterations: of a whole run; `track` counts those that are left after a checkpoint.
     """
 
-    folder: StudyFolder
-    cell: Cell
+    trials: Trials
+    claim: Claim
     iterations: int
-    last: float = field(default=-math.inf, init=False)
+    _done: int = field(default=0, init=False)
+    _is_over: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __call__(self, done: int, total: int, title: str) -> None:
         """Take a report of `workbench.progress.track`."""
-        now = time.monotonic()
-        if done == total or now - self.last > REPORT_SECONDS:
-            self.last = now
-            reached = self.iterations - total + done
-            write_whole(self.folder.progress(self.cell), {"done": reached, "process": os.getpid()})
+        self._done = self.iterations - total + done
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Give signs of life inside the block, and one at its end."""
+        self._done = self.claim.beat.done
+        thread = threading.Thread(target=self._beat, daemon=True)
+        thread.start()
+        try:
+            with listening(self):
+                yield
+        finally:
+            self._is_over.set()
+            thread.join()
+            self.trials.beat(self.claim, self._done)
+
+    def _beat(self) -> None:
+        while not self._is_over.wait(self.trials.beat_seconds):
+            self.trials.beat(self.claim, self._done)
 
 
-def work(folder: StudyFolder, stop: Stop) -> int:
-    """Train cells until none is waiting.
+@dataclass
+class Worker:
+    """Trains cells of one study.
+
+    Attributes:
+        folder: of the study.
+        plan: what was agreed on.
+        stop: asked after every iteration.
+        process: how it is called in the list of trials.
+    """
+
+    folder: StudyFolder
+    plan: Plan
+    stop: Stop
+    process: Process
+
+    def work(self, *, until_done: bool) -> int:
+        """Train cells until none waits.
+
+        Args:
+            until_done: wait for what others train, and take it up if they die.
+        Returns:
+            exit status: 0, or `STOPPED` if the disk or a store made it give up.
+        """
+        trials = Trials(self.folder, self.plan.outline, self.plan.trial)
+        try:
+            while not self.stop.is_asked:
+                if claim := self._next(trials):
+                    if status := self._train(claim, trials):
+                        return status
+                elif not until_done or _is_over(trials):
+                    return 0
+                else:
+                    time.sleep(IDLE_SECONDS)
+        except StorageError as error:
+            return _give_up(error)
+        return 0
+
+    def _next(self, trials: Trials) -> Claim | None:
+        """Claim what waits; if nothing does, put back what the dead left and enqueue what is missing."""
+        if claim := trials.claim(self.process):
+            return claim
+        trials.sweep()
+        trials.enqueue("missing")
+        return trials.claim(self.process)
+
+    def _train(self, claim: Claim, trials: Trials) -> int:
+        """Train one cell and tell Optuna how it ended; a run that fails leaves the others alone."""
+        log = self._log(claim)
+        pulse = Pulse(trials, claim, log.run.settings.iterations)
+        try:
+            with pulse.beating():
+                run_id, result = log.train(lambda: self.stop.is_asked or claim.is_lost)
+            save_policy(log.run)
+        except Interrupted:
+            trials.give_back(claim)
+            return 0
+        except (TrackingError, CheckpointError) as error:
+            trials.give_back(claim)
+            return _give_up(error)
+        except Exception as error:
+            trials.fail(claim, one_sentence(error))
+            return 0
+        outcome = "collapsed" if result.collapse else "ok"
+        trials.complete(claim, [objective(result)], {"run_id": run_id, "outcome": outcome})
+        for checkpoint in trials.folder.cell(claim.cell).glob("checkpoint-*.safetensors"):
+            checkpoint.unlink(missing_ok=True)
+        return 0
+
+    def _log(self, claim: Claim) -> RunLog:
+        plan, cell = self.plan, claim.cell
+        run = Run(
+            self._task, plan.recipe(cell), plan.study.ppo, self._prepared, cell.seed,
+            self.folder.cell(cell), self._accelerator,
+        )  # fmt: skip
+        tags = {"optuna_trial": str(claim.number), "settings_hash": plan.settings_hash}
+        return RunLog(self._store, self._experiment, cell.arm, run, tags)
+
+    def __post_init__(self) -> None:
+        """Open what all cells need; the task's data are read once."""
+        torch.set_num_threads(self.plan.threads)
+        prepared = self.folder.read_prepared()
+        if prepared is None:
+            where = f"study {self.folder.name} is not prepared in {self.folder.home}"
+            raise FileNotFoundError(f"{where}; run `workbench ablate` or `workbench prepare` first")
+        self._prepared = prepared
+        self._accelerator = make_accelerator(self.plan.device)
+        self._task = make_task(self.plan.study.task)
+        self._store = tracking_store(self.folder, self.plan.tracking_uri)
+        self._experiment = self._store.create_experiment(self.folder.name)
+
+
+def work(folder: StudyFolder, stop: Stop, *, name: str | None = None, until_done: bool = False) -> int:
+    """Train cells of a study in this process; see `Worker.work`.
 
     Args:
         folder: of the study.
         stop: asked after every iteration.
-    Returns:
-        exit status: 0, or `STOPPED` if the disk or the MLflow store made it give up.
+        name: how to call this worker; else host and process id.
+        until_done: wait for what others train, and take it up if they die.
     """
-    plan, prepared = folder.plan(), folder.read_prepared()
-    if prepared is None:
-        raise FileNotFoundError(f"study {folder.name} is not prepared; run `workbench ablate` first")
-    torch.set_num_threads(plan.threads)
-    accelerator = make_accelerator(plan.device)
-    task, trials, store = make_task(plan.study.task), Trials(folder, plan), folder.store(plan)
-    experiment = store.create_experiment(folder.name)
-    while not stop.is_asked and (claim := trials.claim()):
-        cell = claim.cell
-        run = Run(task, cell.recipe, plan.study.ppo, prepared, cell.seed, folder.cell(cell), accelerator)
-        tags = {"optuna_trial": str(claim.trial.number), "settings_hash": plan.settings_hash}
-        log = RunLog(store, experiment, cell.arm, run, tags)
-        status = _train(claim, log, trials, stop)
-        if status:
-            return status
-    return 0
-
-
-def _train(claim: Claim, log: RunLog, trials: Trials, stop: Stop) -> int:
-    """Train one cell and tell Optuna how it ended; a run that fails leaves the others alone."""
-    report = Reporter(trials.folder, claim.cell, log.run.settings.iterations)
-    try:
-        with listening(report):
-            run_id, result = log.train(lambda: stop.is_asked)
-        save_policy(log.run)
-    except Interrupted:
-        trials.give_back(claim)
-        return 0
-    except (TrackingError, CheckpointError) as error:
-        trials.give_back(claim)
-        print(one_sentence(error), file=sys.stderr)
-        return STOPPED
-    except Exception as error:
-        trials.fail(claim, one_sentence(error))
-        return 0
-    outcome = "collapsed" if result.collapse else "ok"
-    trials.complete(claim, objective(result), {"run_id": run_id, "outcome": outcome})
-    for checkpoint in trials.folder.cell(claim.cell).glob("checkpoint-*.safetensors"):
-        checkpoint.unlink()
-    return 0
+    return Worker(folder, require_plan(folder), stop, Process.this(name)).work(until_done=until_done)
 
 
 def objective(result: Result) -> float:
@@ -147,12 +218,22 @@ def main() -> int:
     parser = ArgumentParser(description=main.__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("study")
+    parser.add_argument("--name", help="how to call it in lists")
     parser.add_argument("--parent", type=int, help="process to end with")
     given = parser.parse_args()
     stop = Stop()
     stop.listen(given.parent)
     settle_process()
-    return work(find_study(given.home, given.study), stop)
+    return work(find_study(given.home, given.study), stop, name=given.name)
+
+
+def _is_over(trials: Trials) -> bool:
+    return all(status.state in (*DONE, "failed") for status in trials.status())
+
+
+def _give_up(error: Exception) -> int:
+    print(one_sentence(error), file=sys.stderr)
+    return STOPPED
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def postgres_server() -> Iterator[str]:
         RuntimeError: if PostgreSQL is not installed, or does not start.
     """
     folder = Path(tempfile.mkdtemp(prefix="workbench-postgres-"))
-    data, log, port = folder / "data", folder / "log", _free_port()
+    data, log, port = folder / "data", folder / "log", free_port()
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, OWNER)
@@ -89,7 +89,8 @@ def _programs() -> Path:
     return found[-1].resolve().parent
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a TCP port that nobody listens on."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

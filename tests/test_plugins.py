@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ablations.folder import ChangedStudyError, StudyFolder, make_plan, open_study
+from ablations.folder import StudyFolder
+from ablations.plan import ChangedStudyError, agree, make_plan, open_study, require_plan
 from ablations.study import load_study
 from tests.ablations.toy import TOY
 from workbench import cli, plugins
@@ -233,17 +234,17 @@ def test_plugins_of_a_study_are_a_list_of_files(plugin: Path, wrong: Any) -> Non
 def test_a_begun_study_loads_its_plugins_and_refuses_edited_ones(plugin: Path, tmp_path: Path) -> None:
     study = load_study(toy_study(tmp_path / "toy.yaml"))
     folder = StudyFolder(tmp_path / "home", "toy")
-    folder.agree(make_plan(study, tracking_uri=None, device="cpu", threads=1, command=""))
+    agree(folder, make_plan(study, tracking_uri=None, device="cpu", threads=1, command=""))
     plugins._files.clear()  # as in a worker's process
     again = open_study("toy", tmp_path / "home", {})
     assert again.plugins == [str(plugin)]
     assert again.recipes["mine"].parameters()[f"{NAME}.limit"] == 2.0
     write(plugin, block("python") + "# edited\n")
-    with pytest.raises(ChangedStudyError, match=f"when recipe ppo_max or plugin trick {NAME} had other"):
-        folder.plan()
+    with pytest.raises(ChangedStudyError, match=f"when the recipe of arm mine or plugin trick {NAME} had other"):
+        require_plan(folder)
     plugin.unlink()
     with pytest.raises(FileNotFoundError, match=f"unknown plugin '{plugin}'"):
-        folder.plan()
+        require_plan(folder)
 
 
 # The README's four steps, inside the package and outside.

@@ -16,7 +16,7 @@ from workbench.catalogue import JsonOption, PluginOption, list_metrics, recipes_
 from workbench.errors import is_expected, one_sentence
 
 if TYPE_CHECKING:
-    from ablations.folder import Plan, StudyFolder
+    from ablations.folder import StudyFolder
     from ablations.study import Study
     from ablations.trials import Status
 
@@ -72,7 +72,7 @@ def prepare(
 
     Example: workbench prepare ablations/quickstart.yaml
     """
-    from ablations.folder import open_study
+    from ablations.plan import open_study
     from ablations.runner import Options, default_workers, prepare_only
     from ablations.study import parse_changes
 
@@ -135,6 +135,13 @@ def ablate(
     home: HomeOption = HOME,
     device: DeviceOption = "auto",
     tracking_uri: StoreOption = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Trials: postgresql://… or grpc://…; else a journal file in the home folder."),
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=1, help="Seconds of silence until a remote worker counts as dead.")
+    ] = 60.0,
     set_: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option(help="Say what would run and what it costs; run nothing.")
@@ -151,14 +158,14 @@ def ablate(
     workbench ablate ablations/studies/hh_rlhf.yaml --set task.data=my.jsonl.gz --seeds 3
     """
     from ablations import runner
-    from ablations.folder import open_study
+    from ablations.plan import open_study
     from ablations.study import parse_changes, parse_seeds
 
     changes = {} if seeds is None else {"seeds": parse_seeds(seeds)}
     changes |= {} if iterations is None else {"ppo.iterations": iterations}
     asked = open_study(study, home, changes | parse_changes(set_ or []), plugin or [])
     count = workers or runner.default_workers(asked)
-    options = runner.Options(count, tracking_uri, device, _command())
+    options = runner.Options(count, tracking_uri, device, _command(), storage, grace)
     if dry_run:
         _dry_run(asked, home, options)
         return
@@ -175,19 +182,53 @@ def ablate(
 def worker(
     study: Annotated[str, typer.Argument(help="Name of a study that was begun.")],
     home: HomeOption = HOME,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Where the trials are, on a host that does not share the home folder."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="How to call it in lists; else host:process.")] = None,
 ) -> None:
-    """Join a study with one more worker; it ends when nothing waits.
+    """Join a study with one more worker, from any host; it ends when every cell is done.
 
-    Example: workbench worker quickstart
+    It trains what waits, takes up what a dead worker left from its last checkpoint, and writes a
+    checkpoint of its own on Ctrl-C or SIGTERM.
+
+    Examples: workbench worker quickstart
+
+    srun --ntasks=8 workbench worker my_study --home /shared/runs
     """
-    from ablations.folder import find_study
+    from ablations.joining import join
     from ablations.worker import Stop, work
     from workbench.environment import settle_process
 
     settle_process()
     stop = Stop()
     stop.listen(None)
-    raise typer.Exit(work(find_study(home, study), stop))
+    raise typer.Exit(work(join(home, study, storage), stop, name=name, until_done=True))
+
+
+@app.command("storage-proxy")
+def storage_proxy(
+    storage: Annotated[str, typer.Argument(help="The database: postgresql://…")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port.")] = 13000,
+) -> None:
+    """Put Optuna's gRPC proxy in front of a database, so that hundreds of workers share its connections.
+
+    Example: workbench storage-proxy postgresql://lab@db/optuna --host 0.0.0.0
+
+    then: workbench ablate STUDY --storage grpc://thishost:13000
+    """
+    from optuna.storages import run_grpc_proxy_server
+
+    from ablations.storage import masked, open_storage
+
+    opened = open_storage(storage, Path())
+    typer.echo(f"{masked(storage)} at grpc://{host}:{port}  (Ctrl-C ends it)")
+    try:
+        run_grpc_proxy_server(opened, host=host, port=port)
+    except KeyboardInterrupt:
+        return
 
 
 @app.command()
@@ -198,14 +239,15 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
     """
     from ablations.display import status_facts
 
-    folder, plan, statuses = _statuses(study, home)
-    iterations = plan.study.ppo.iterations
+    folder, statuses = _statuses(study, home)
+    outline = folder.outline()
+    iterations = outline.iterations
     if as_json:
         show({"study": folder.name, "iterations": iterations, **status_facts(statuses)}, as_json)
     else:
         _print_outcome(statuses, iterations)
         is_done = all(status.state in ("ok", "collapsed") for status in statuses)
-        typer.echo(f"report: {folder.report}" if is_done else f"go on with: {plan.command}")
+        typer.echo(f"report: {folder.report}" if is_done else f"go on with: {outline.command}")
 
 
 @app.command()
@@ -214,7 +256,7 @@ def report(study: StudyArgument, home: HomeOption = HOME) -> None:
 
     Example: workbench report quickstart
     """
-    folder, _, _ = _statuses(study, home)
+    folder, _ = _statuses(study, home)
     _report(folder.name, home)
 
 
@@ -281,14 +323,22 @@ def main() -> None:
         sys.exit(WRONG)
 
 
-def _statuses(study: str, home: Path) -> "tuple[StudyFolder, Plan, list[Status]]":
-    from ablations.folder import find_study, open_study
+def _statuses(study: str, home: Path) -> "tuple[StudyFolder, list[Status]]":
+    """Say how a study's cells stand, without torch, so that it answers at once."""
+    from ablations.folder import find_study
     from ablations.trials import Trials
 
-    is_file = Path(study).suffix in (".yaml", ".yml")
-    folder = find_study(home, open_study(study, home, {}).name if is_file else study)
-    plan = folder.plan()
-    return folder, plan, Trials(folder, plan).status()
+    folder = find_study(home, _study_name(study))
+    return folder, Trials(folder, folder.outline()).status()
+
+
+def _study_name(study: str) -> str:
+    """Return the name of a study that is given by its name or its file."""
+    from workbench.yaml_files import read_yaml
+
+    path = Path(study)
+    is_file = path.suffix in (".yaml", ".yml")
+    return str(read_yaml(path).get("name", path.stem)) if is_file else study
 
 
 def _dry_run(study: "Study", home: Path, options: Any) -> None:
@@ -315,9 +365,10 @@ def _report(study: str, home: Path) -> None:
     from ablations.folder import find_study
     from analysis.report import write_report
     from analysis.summary import write_summary
+    from workbench.tracking import default_store
 
     folder = find_study(home, study)
-    uri = folder.store(folder.plan()).uri
+    uri = default_store(home, folder.outline().tracking_uri).uri
     page = write_report(study, uri, folder.report)
     write_summary(study, uri, folder.report)
     _chart_views(uri)

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from ablations.folder import ChangedStudyError, find_study
+from ablations.folder import find_study
 from ablations.locks import LockedError
+from ablations.plan import ChangedStudyError
 from ablations.runner import ablate, begun, dry_run
 from ablations.trials import Trials
 from ablations.worker import Stop
-from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
+from tests.ablations.toy import OPTIONS, gone, points, run_here, run_names, toy
 from workbench.glossary import GLOSSARY
 from workbench.tracking import default_store
 from workbench.training import Run
@@ -27,8 +28,7 @@ def client(home: Path) -> MlflowClient:
 
 def test_cells_run_seed_by_seed_and_end_once_each(undisturbed: Path) -> None:
     folder = find_study(undisturbed, "toy")
-    plan = folder.plan()
-    statuses = Trials(folder, plan).status()
+    statuses = Trials(folder, folder.outline()).status()
     assert [status.cell.name for status in statuses] == CELLS
     assert all(status.state in ("ok", "collapsed") for status in statuses)
     assert run_names(undisturbed) == sorted(CELLS)
@@ -81,8 +81,7 @@ def test_final_policies_are_kept_and_checkpoints_are_not(undisturbed: Path) -> N
 
 def test_trial_parameters_are_booleans_per_trick_and_never_the_arm(undisturbed: Path) -> None:
     folder = find_study(undisturbed, "toy")
-    plan = folder.plan()
-    trial = Trials(folder, plan)._study.trials[1]
+    trial = Trials(folder, folder.outline()).study.trials[1]
     assert trial.user_attrs["arm"] == "ppo_max"
     assert "arm" not in trial.params
     assert trial.params["seed"] == 0
@@ -206,6 +205,6 @@ def test_a_run_killed_right_after_it_was_created_does_not_block_the_study(
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(MlflowClient, "log_batch", die)
-        run_here(toy(), prepared)
+        run_here(toy(), prepared, process=gone())
     run_here(toy(), prepared)
     assert run_names(prepared) == sorted(CELLS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ablations.designs import named_arms
+from ablations.plan import make_plan
 from ablations.study import Study, load_study, parse_changes
 from workbench.recipes import recipes
 
@@ -40,8 +40,9 @@ def test_a_study_is_named_after_its_file_and_resolves_its_arms(tmp_path: Path) -
 
 
 def test_cells_are_paired_seed_by_seed(tmp_path: Path) -> None:
-    names = [cell.name for cell in named_arms(load(tmp_path, GOOD))]
-    assert names == ["vanilla/s0", "tight/s0", "vanilla/s1", "tight/s1"]
+    study = load(tmp_path, GOOD)
+    plan = make_plan(study, tracking_uri=None, device="cpu", threads=1, command="")
+    assert list(plan.outline.cells) == ["vanilla/s0", "tight/s0", "vanilla/s1", "tight/s1"]
 
 
 def test_the_command_line_changes_any_key(tmp_path: Path) -> None:

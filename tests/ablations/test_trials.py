@@ -1,20 +1,57 @@
-"""Trials in Optuna: enqueued once, claimed by one, refused if invented, taken back from the dead."""
+"""Trials in Optuna: claimed by one, counted once, taken back from the dead, on every storage."""
 
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from optuna.storages import run_grpc_proxy_server
 from optuna.trial import TrialState
 
-from ablations.folder import StudyFolder, make_plan
+from ablations.beats import Beat, Listener
+from ablations.folder import StudyFolder
 from ablations.locks import JournalLock, held, is_held, try_to_hold
-from ablations.trials import Trials
-from tests.ablations.toy import toy
+from ablations.processes import Process
+from ablations.storage import open_storage
+from ablations.trials import AHEAD, Trials
+from tests.ablations.toy import gone, toy_plan
+from tests.postgres import free_port, new_database
+
+ME = Process.this("me")
+ELSEWHERE = replace(ME, machine="another", name="elsewhere")
+
+
+def open_trials(home: Path, grace: float = 60.0, storage: str | None = None, **changes: Any) -> Trials:
+    plan = toy_plan(**changes)
+    outline = replace(plan.outline, grace_seconds=grace, storage=storage)
+    return Trials(StudyFolder(home, "toy"), outline, plan.trial)
 
 
 @pytest.fixture
-def trials(tmp_path: Path) -> Trials:
-    plan = make_plan(toy(), tracking_uri=None, device="cpu", threads=1, command="")
-    return Trials(StudyFolder(tmp_path, "toy"), plan)
+def proxy(postgres: str) -> str:
+    """Optuna's gRPC proxy in front of a new database; the thread ends with the tests."""
+    port = free_port()
+    database = open_storage(new_database(postgres), Path())
+    serve = {"storage": database, "host": "127.0.0.1", "port": port}
+    threading.Thread(target=run_grpc_proxy_server, kwargs=serve, daemon=True).start()
+    return f"grpc://127.0.0.1:{port}"
+
+
+@pytest.fixture(params=["journal", "postgresql", "grpc"])
+def storage(request: pytest.FixtureRequest) -> str | None:
+    """Address of each kind of storage."""
+    if request.param == "journal":
+        return None
+    if request.param == "grpc":
+        return str(request.getfixturevalue("proxy"))
+    return new_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def trials(tmp_path: Path, storage: str | None) -> Trials:
+    return open_trials(tmp_path, storage=storage)
 
 
 def states(trials: Trials) -> list[str]:
@@ -22,74 +59,195 @@ def states(trials: Trials) -> list[str]:
 
 
 def test_enqueueing_twice_enqueues_once(trials: Trials) -> None:
-    trials.enqueue("missing")
-    trials.enqueue("missing")
-    assert len(trials._study.trials) == 4
+    assert trials.enqueue("missing") == 4
+    assert trials.enqueue("missing") == 0
+    assert len(trials.study.trials) == 4
+
+
+def test_no_more_cells_wait_than_a_look_at_the_queue_can_afford(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path, seeds=AHEAD)
+    assert trials.enqueue("missing") == AHEAD
+    assert trials.claim(ME) is not None
+    assert trials.enqueue("missing") == 1
 
 
 def test_every_claim_is_of_another_cell_in_the_order_of_the_design(trials: Trials) -> None:
     trials.enqueue("missing")
-    claims = [claim for claim in iter(trials.claim, None) if claim]
-    assert [claim.cell.name for claim in claims] == list(trials.plan.cells)
+    claims = [claim for claim in iter(lambda: trials.claim(ME), None) if claim]
+    assert [claim.cell.name for claim in claims] == list(trials.outline.cells)
     assert states(trials) == ["running"] * 4
+    assert {status.worker for status in trials.status()} == {"me"}
 
 
-def test_a_trial_that_the_sampler_invents_is_refused(trials: Trials) -> None:
-    trials._study.enqueue_trial({"seed": 3})  # no cell of the design
-    assert trials.claim() is None
-    [trial] = trials._study.trials
-    assert trial.state == TrialState.FAIL
-    assert "refused" in trial.user_attrs
+def test_a_trial_of_a_cell_that_this_process_does_not_know_is_left_alone(trials: Trials) -> None:
+    trials.study.enqueue_trial({"seed": 3}, user_attrs={"cell": "new_arm/s3"})
+    assert trials.claim(ME) is None
+    assert trials.study.trials[0].state == TrialState.WAITING
     assert states(trials) == ["missing"] * 4
 
 
-def test_nothing_is_claimed_from_an_empty_queue(trials: Trials) -> None:
-    assert trials.claim() is None
-    assert trials._study.trials == []
+def test_nothing_is_claimed_from_an_empty_queue_and_no_trial_is_invented(trials: Trials) -> None:
+    assert trials.claim(ME) is None
+    assert trials.study.trials == []
+
+
+@pytest.mark.parametrize("first", ["waiting", "running", "done"])
+def test_of_two_trials_of_one_cell_the_first_counts(trials: Trials, first: str) -> None:
+    cell = trials.outline.cells["vanilla/s0"]
+    trials._enqueue(cell, {})
+    if first != "waiting":
+        claim = trials.claim(ME)
+        assert claim is not None
+        if first == "done":
+            trials.complete(claim, [1.0], {"outcome": "ok"})
+    trials._enqueue(cell, {})  # as a second process does that looked at the same moment
+    doubled = trials.study.trials[1]
+    assert trials._take(doubled, ELSEWHERE) is None
+    refused = trials.study.trials[1]
+    assert refused.state == TrialState.FAIL
+    assert refused.user_attrs["refused"] == "trial 0 is of the same cell"
+    expected = {"waiting": "waiting", "running": "running", "done": "ok"}
+    assert states(trials)[0] == expected[first]
 
 
 def test_a_sweep_puts_back_cells_whose_process_is_gone_and_no_others(trials: Trials) -> None:
     trials.enqueue("missing")
-    lost, living = trials.claim(), trials.claim()
-    assert lost is not None
-    assert living is not None
-    lost.lock.close()  # as the kernel does when a process dies
+    assert trials.claim(gone()) is not None
+    assert trials.claim(ME) is not None
     assert states(trials) == ["stopped", "running", "waiting", "waiting"]
     trials.sweep()
     assert states(trials) == ["waiting", "running", "waiting", "waiting"]
-    assert len(trials._study.trials) == 5
+    assert len(trials.study.trials) == 5
 
 
-def test_a_sweep_fails_a_cell_by_verdict(trials: Trials) -> None:
+def test_a_worker_elsewhere_is_taken_for_dead_only_when_nothing_new_is_heard(
+    tmp_path: Path, storage: str | None
+) -> None:
+    trials = open_trials(tmp_path, 0.2, storage)
     trials.enqueue("missing")
-    lost = trials.claim()
-    assert lost is not None
-    lost.lock.close()
-    trials.sweep(lambda cell: "it died too often")
-    assert trials.status()[0].error == "it died too often"
+    claim = trials.claim(ELSEWHERE)
+    assert claim is not None
+    trials.sweep()
+    assert states(trials)[0] == "running"
+    time.sleep(0.25)
+    trials.beat(claim, 1)
+    trials.sweep()
+    assert trials.status()[0].iteration == 1
+    assert not claim.is_lost
+    time.sleep(0.25)
+    trials.sweep()
+    assert states(trials)[0] == "stopped"  # in the queue again, with what it has done
+
+
+def test_a_worker_that_was_taken_for_dead_notices_and_neither_ends_nor_doubles_the_trial(
+    trials: Trials,
+) -> None:
+    trials.enqueue("missing")
+    claim = trials.claim(gone())
+    assert claim is not None
+    trials.sweep()
+    trials.beat(claim, 3)
+    assert claim.is_lost
+    trials.give_back(claim)
+    trials.complete(claim, [9.0], {"outcome": "ok"})
+    assert states(trials) == ["waiting"] * 4
+    assert len(trials.study.trials) == 5
+
+
+def test_two_sweeps_at_once_put_a_cell_back_once(tmp_path: Path, storage: str | None) -> None:
+    trials = open_trials(tmp_path, storage=storage)
+    trials.enqueue("missing")
+    assert trials.claim(gone()) is not None
+    other = open_trials(tmp_path, storage=storage)
+    [lost] = other._trials(TrialState.RUNNING)
+    trials.sweep()
+    other._bury(lost)  # it had looked before the first one acted
+    assert len(trials.study.trials) == 5
+
+
+def test_a_cell_that_kills_its_process_without_getting_further_fails(trials: Trials) -> None:
+    for _ in range(3):
+        trials.enqueue("missing")
+        claim = next(c for c in iter(lambda: trials.claim(gone()), None) if c)
+        while claim.cell.name != "vanilla/s0":
+            trials.complete(claim, [0.0], {"outcome": "ok"})
+            claim = next(c for c in iter(lambda: trials.claim(gone()), None) if c)
+        trials.sweep()
     assert states(trials)[0] == "failed"
+    assert trials.status()[0].error == "its process died 3 times at iteration 0; was memory short?"
+
+
+def test_a_cell_that_gets_further_each_time_may_die_often(trials: Trials) -> None:
+    trials.enqueue("missing")
+    others = [trials.claim(ME) for _ in range(4)]
+    first = others[0]
+    assert first is not None
+    trials.give_back(first)
+    for done in range(1, 6):
+        claim = trials.claim(gone())
+        assert claim is not None
+        trials.beat(claim, done)
+        trials.sweep()
+    assert trials.status()[0].state == "stopped"
+    assert trials.status()[0].iteration == 5
+
+
+def test_a_failed_cell_is_tried_again_as_often_as_the_study_says(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path)
+    trials.outline = replace(trials.outline, retries=2)
+    trials.enqueue("missing")
+    seen = []
+    while claim := trials.claim(ME):
+        seen.append(claim.cell.name)
+        if claim.cell.name == "vanilla/s0":
+            trials.fail(claim, "out of memory")
+        else:
+            trials.complete(claim, [0.0], {"outcome": "ok"})
+    assert seen.count("vanilla/s0") == 3
+    assert trials.status()[0].error == "out of memory"
+    assert states(trials) == ["failed", "ok", "ok", "ok"]
 
 
 def test_a_completed_cell_stays_done_whatever_is_enqueued_after_it(trials: Trials) -> None:
     trials.enqueue("missing")
-    claim = trials.claim()
+    claim = trials.claim(ME)
     assert claim is not None
-    trials.complete(claim, 1.5, {"run_id": "r", "outcome": "collapsed"})
+    trials.complete(claim, [1.5], {"run_id": "r", "outcome": "collapsed"})
     assert trials.status()[0].value == 1.5
     assert states(trials)[0] == "collapsed"
     trials.enqueue("missing", "failed")
-    assert len(trials._study.trials) == 4
+    assert len(trials.study.trials) == 4
 
 
-def test_a_journal_cut_short_is_repaired_before_the_next_line(trials: Trials, tmp_path: Path) -> None:
+def test_silence_begins_when_the_listener_last_heard_something_new() -> None:
+    listener = Listener(grace_seconds=0.05)
+    assert not listener.is_silent(1, Beat(count=1))
+    time.sleep(0.06)
+    assert not listener.is_silent(1, Beat(count=2))
+    time.sleep(0.06)
+    assert listener.is_silent(1, Beat(count=2))
+    listener.start_anew()
+    assert not listener.is_silent(1, Beat(count=2))
+
+
+def test_a_process_is_told_from_a_later_one_of_the_same_number() -> None:
+    assert not ME.is_gone
+    assert replace(ME, started=ME.started - 5).is_gone
+    assert replace(ME, pid=2**22 + 1).is_gone
+    assert not replace(ME, pid=2**22 + 1, machine="another").is_gone
+    assert Process.of(ME.facts()) == ME
+
+
+def test_a_journal_cut_short_is_repaired_before_the_next_line(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path)
     trials.enqueue("missing")
     journal = trials.folder.journal
     whole = journal.read_bytes()
     journal.write_bytes(whole + b'{"op_code": 4, "wor')  # a full disk, or power lost
-    reopened = Trials(trials.folder, trials.plan)
-    assert reopened.claim() is not None
+    reopened = open_trials(tmp_path)
+    assert reopened.claim(ME) is not None
     assert journal.read_bytes().startswith(whole + b"{")
-    assert len(Trials(trials.folder, trials.plan)._study.trials) == 4
+    assert len(open_trials(tmp_path).study.trials) == 4
 
 
 def test_a_lock_is_free_when_its_file_is_closed(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ablations.plan import Plan, make_plan
+from ablations.processes import Process
 from ablations.runner import Options, begun, prepare_study
 from ablations.study import Study, make_study
 from ablations.trials import Status, Trials
-from ablations.worker import Stop, work
+from ablations.worker import Stop, Worker
 
 TOY: dict[str, Any] = {
     "name": "toy",
@@ -55,14 +58,27 @@ def toy(**changes: Any) -> Study:
     return make_study(content, "toy.yaml")
 
 
-def run_here(study: Study, home: Path, stop: Stop | None = None) -> list[Status]:
-    """Run a study with the one worker in this process."""
+def toy_plan(**changes: Any) -> Plan:
+    """Return the plan of the toy study with some keys replaced."""
+    return make_plan(toy(**changes), tracking_uri=None, device="cpu", threads=1, command="")
+
+
+def gone() -> Process:
+    """Return a process of this machine that has ended."""
+    return replace(Process.this("gone"), started=1.0)
+
+
+def run_here(
+    study: Study, home: Path, stop: Stop | None = None, process: Process | None = None
+) -> list[Status]:
+    """Run a study with the one worker in this process, or one that passes for another process."""
     with begun(study, home, OPTIONS) as (folder, plan, task):
-        trials = Trials(folder, plan)
+        trials = Trials(folder, plan.outline, plan.trial)
         trials.sweep()
         trials.enqueue("missing", "failed")
         prepare_study(folder, plan, task)
-        assert work(folder, stop or Stop()) == 0
+        worker = Worker(folder, plan, stop or Stop(), process or Process.this())
+        assert worker.work(until_done=False) == 0
         return trials.status()
 
 

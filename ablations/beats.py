@@ -1,0 +1,120 @@
+"""How running trials say that they are alive and how far they are, and who has fallen silent.
+
+Optuna's own heartbeat knows relational databases only. This one works with each storage: where trials
+are in a journal file, in a small file beside the checkpoints, so that the journal does not grow;
+else in an attribute of the trial. Silence is measured by the listener's clock, from when it last
+heard something new, so that machines whose clocks differ do not take each other for dead.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from ablations.locks import write_whole
+
+KEY = "beat"
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life.
+
+    Attributes:
+        count: of signs that this claim has given.
+        done: iterations done.
+        at: seconds since 1970 by the sender's clock, to tell a reader how long ago.
+    """
+
+    count: int = 0
+    done: int = 0
+    at: float = 0.0
+
+
+class Beats(Protocol):
+    """Where signs of life are kept; one is due every `seconds`."""
+
+    seconds: float
+
+    def give(self, trial_id: int, cell_folder: Path, beat: Beat) -> None:
+        """Write down a sign of life."""
+        ...
+
+    def read(self, trial: FrozenTrial, cell_folder: Path) -> Beat:
+        """Return the last one; the empty one if there is none."""
+        ...
+
+
+class FileBeats:
+    """Signs of life in the cell's folder, for processes that share a disk."""
+
+    seconds = 0.5
+
+    def give(self, trial_id: int, cell_folder: Path, beat: Beat) -> None:
+        """Replace `progress.json`."""
+        write_whole(cell_folder / "progress.json", {"trial": trial_id, **vars(beat)})
+
+    def read(self, trial: FrozenTrial, cell_folder: Path) -> Beat:
+        """Read `progress.json`; what another trial of the cell left behind says how far it got."""
+        content = read_json(cell_folder / "progress.json")
+        beat = _beat(content)
+        return beat if content.get("trial") == trial._trial_id else Beat(done=beat.done)
+
+
+@dataclass
+class AttributeBeats:
+    """Signs of life as an attribute of the trial, for processes that share a database only."""
+
+    storage: BaseStorage
+    seconds: float = 5.0
+
+    def give(self, trial_id: int, cell_folder: Path, beat: Beat) -> None:
+        """Set the attribute; an ended trial takes none, which the caller sees by its state."""
+        self.storage.set_trial_user_attr(trial_id, KEY, vars(beat))
+
+    def read(self, trial: FrozenTrial, cell_folder: Path) -> Beat:
+        """Read the attribute."""
+        return _beat(trial.user_attrs.get(KEY, {}))
+
+
+@dataclass
+class Listener:
+    """Notes when it last heard something new of each trial.
+
+    Attributes:
+        grace_seconds: silence after which a trial's process is taken for dead.
+    """
+
+    grace_seconds: float
+    _heard: dict[int, tuple[int, float]] = field(default_factory=dict, init=False)
+
+    def is_silent(self, trial_id: int, beat: Beat) -> bool:
+        """Say whether nothing new was heard for too long."""
+        now = time.monotonic()
+        count, since = self._heard.get(trial_id, (-1, now))
+        if beat.count != count:
+            self._heard[trial_id] = (beat.count, now)
+            return False
+        return now - since > self.grace_seconds
+
+    def start_anew(self) -> None:
+        """Forget everything, after a time in which nothing could be heard from anybody."""
+        self._heard.clear()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small file that `write_whole` wrote; empty if it is not there."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return content
+
+
+def _beat(content: Mapping[str, Any]) -> Beat:
+    return Beat(**{key: content[key] for key in vars(Beat()) if key in content})
