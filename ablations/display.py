@@ -1,77 +1,83 @@
-"""How a running study is shown: bars with the time left, or plain lines where there is no terminal."""
+"""How a running study is shown: a live view with the time left, or plain lines without a terminal."""
 
 import time
-from collections import Counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from ablations.folder import Outline
+from ablations.standings import Standing, counts, standings
 from ablations.trials import DONE, Status
-
-if TYPE_CHECKING:
-    from ablations.estimate import Estimate
+from workbench.progress import in_words
 
 QUIET_SECONDS = 10.0
-NAMES = {"missing": "to run"}
-COLOURS = {"ok": "green", "collapsed": "yellow", "failed": "red", "running": "cyan"}
+RUNS_SHOWN, ARMS_SHOWN = 16, 5
+BAR_WIDTH = 30
 
 
 class Display:
-    """Shows the cells that run and all of them together, and says when one ends."""
+    """Shows what runs, how far all of it is, the best and the collapsed arms; says when a cell ends."""
 
     def __init__(self, outline: Outline) -> None:
-        """Set up bars; the iteration is the unit of progress."""
-        self._iterations = outline.iterations
-        self._total = self._iterations * len(outline.cells)
+        """Set up the view; the iteration is the unit of progress."""
+        self._outline = outline
+        self._total = outline.iterations * len(outline.cells)
         self._console = Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._finished: set[str] | None = None
         self._begin: tuple[float, int] | None = None
         self._line = time.monotonic()
 
     def __enter__(self) -> Self:
         """Start drawing."""
-        self._bars.start()
-        self._all = self._bars.add_task("all cells", total=self._total, left="")
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop drawing."""
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._live.stop()
 
     def say(self, message: str) -> None:
-        """Write a line above the bars."""
+        """Write a line above the view."""
         self._console.print(message, highlight=False, soft_wrap=True)
 
     def show(self, statuses: list[Status]) -> None:
         """Show how the cells stand."""
         self._announce(statuses)
         done = sum(self._done(status) for status in statuses)
-        left = self._left(done, self._total - done)
-        self._bars.update(self._all, completed=done, left=left)
-        for status in statuses:
-            self._draw(status)
-        if not self._console.is_terminal and time.monotonic() - self._line > QUIET_SECONDS:
+        left = self._left(done)
+        if self._console.is_terminal:
+            self._live.update(self.view(statuses, done, left), refresh=True)
+        elif time.monotonic() - self._line > QUIET_SECONDS:
             self._line = time.monotonic()
             ended = sum(status.state in DONE for status in statuses)
             self.say(
                 f"{ended}/{len(statuses)} cells, {done}/{self._total} iterations{left and ', '}{left}"
             )
+
+    def view(self, statuses: list[Status], done: int, left: str) -> RenderableType:
+        """Return the live view: all cells, each that runs, the best arms, the collapsed ones."""
+        head = _row("all cells", done, self._total, f"{_counted(statuses)}{left and '   '}{left}")
+        running = [status for status in statuses if status.state == "running"]
+        rows = [head]
+        for status in running[:RUNS_SHOWN]:
+            worker = f"on {status.worker}" if status.worker else ""
+            rows.append(_row(status.cell.name, status.iteration, self._outline.iterations, worker))
+        if len(running) > RUNS_SHOWN:
+            rows.append((f"… and {len(running) - RUNS_SHOWN} more", "", "", ""))
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(*row)
+        return Group(table, *_best_and_worst(standings(statuses)))
 
     def _announce(self, statuses: list[Status]) -> None:
         ended = {status.cell.name: status for status in statuses if status.state in (*DONE, "failed")}
@@ -80,19 +86,10 @@ class Display:
                 self.say(f"{name}: {describe(ended[name])}")
         self._finished = set(ended)
 
-    def _draw(self, status: Status) -> None:
-        name = status.cell.name
-        if status.state == "running":
-            if name not in self._tasks:
-                self._tasks[name] = self._bars.add_task(name, total=self._iterations, left="")
-            self._bars.update(self._tasks[name], completed=status.iteration)
-        elif name in self._tasks:
-            self._bars.remove_task(self._tasks.pop(name))
-
     def _done(self, status: Status) -> int:
-        return self._iterations if status.state in (*DONE, "failed") else status.iteration
+        return self._outline.iterations if status.state in (*DONE, "failed") else status.iteration
 
-    def _left(self, done: int, remaining: int) -> str:
+    def _left(self, done: int) -> str:
         """Extrapolate from the iterations since this command began to train."""
         now = time.monotonic()
         if self._begin is None or done < self._begin[1]:
@@ -100,14 +97,7 @@ class Display:
         start, first = self._begin
         if done == first:
             return ""
-        return f"{in_words((now - start) / (done - first) * remaining)} left"
-
-
-def in_words(seconds: float) -> str:
-    """Write a duration as 45 s, 12 min or 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"{in_words((now - start) / (done - first) * (self._total - done))} left"
 
 
 def describe(status: Status) -> str:
@@ -119,48 +109,25 @@ def describe(status: Status) -> str:
     )
 
 
-def outcome_table(statuses: list[Status], iterations: int) -> Table:
-    """Tabulate how every cell stands."""
-    table = Table("arm", "seed", "state", "iterations", "final score", box=None, header_style="bold")
-    for status in statuses:
-        state = Text(NAMES.get(status.state, status.state), style=COLOURS.get(status.state, ""))
-        value = "" if status.value is None else f"{status.value:.3f}"
-        cell = status.cell
-        table.add_row(cell.arm, str(cell.seed), state, f"{status.iteration}/{iterations}", value)
-    return table
+def _row(name: str, done: int, total: int, rest: str) -> tuple[RenderableType, ...]:
+    bar = ProgressBar(total=total, completed=done, width=BAR_WIDTH)
+    return Text(name), bar, f"{done}/{total}", Text(rest)
 
 
-def status_facts(statuses: list[Status]) -> dict[str, Any]:
-    """Return how every cell stands, and how many are in each state, as plain data."""
-    cells = [
-        {
-            "arm": status.cell.arm,
-            "seed": status.cell.seed,
-            "state": status.state,
-            "iteration": status.iteration,
-            "final_score": status.value,
-            "error": status.error,
-            "run_id": status.run_id,
-            "worker": status.worker,
-            "heard_at": status.heard_at,
-        }
-        for status in statuses
-    ]
-    return {"count": dict(Counter(status.state for status in statuses)), "cells": cells}
+def _counted(statuses: list[Status]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts(statuses).items())
 
 
-def estimate_lines(statuses: list[Status], estimate: "Estimate | None", workers: int) -> list[str]:
-    """Say what is left to do and what it costs."""
-    done = sum(status.state in DONE for status in statuses)
-    counted = f"{len(statuses)} cells, {done} done"
-    if estimate is None:
-        return [f"{counted}: nothing to run"]
-    lines = [f"{counted}; with {workers} worker{'s' * (workers > 1)}:"]
-    if estimate.prepare_seconds is not None:
-        lines.append(f"  prepare  {in_words(estimate.prepare_seconds)} and the reward model")
-    return [
-        *lines,
-        f"  train    {in_words(estimate.train_seconds)} (from {estimate.basis})",
-        f"  memory   {estimate.memory_bytes / 2**30:.1f} GiB at most",
-        f"  disk     {estimate.disk_bytes / 1e6:.0f} MB",
-    ]
+def _best_and_worst(arms: list[Standing]) -> list[Text]:
+    """Say in a line each which arms score best so far, and which collapsed."""
+    scored = [arm for arm in arms if arm.score is not None]
+    best = sorted(scored, key=lambda arm: -(arm.score or 0.0))[:ARMS_SHOWN]
+    fallen = sorted((arm for arm in arms if arm.collapsed), key=lambda arm: -arm.collapsed)[:ARMS_SHOWN]
+    lines = []
+    if best:
+        names = ", ".join(f"{arm.arm} {arm.score:.3f} (n = {arm.done})" for arm in best)
+        lines.append(Text(f"best so far: {names}", style="green"))
+    if fallen:
+        names = ", ".join(f"{arm.arm} {arm.collapsed} of {arm.done}" for arm in fallen)
+        lines.append(Text(f"collapsed: {names}", style="yellow"))
+    return lines

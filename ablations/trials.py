@@ -49,6 +49,7 @@ class Status:
         run_id: MLflow's id of the run, once it is done and known.
         worker: name of the worker that trains it, if one does.
         heard_at: when that worker last gave a sign of life, in seconds since 1970.
+        seconds: that the last trial of a done cell took; a trial taken up again counts from then.
     """
 
     cell: Cell
@@ -59,6 +60,7 @@ class Status:
     run_id: str | None = None
     worker: str | None = None
     heard_at: float | None = None
+    seconds: float | None = None
 
 
 @dataclass
@@ -212,6 +214,7 @@ class Trials:
             self._ended[cell.name] = Status(
                 cell, attributes["outcome"], attributes.get("iterations", self.outline.iterations),
                 trial.values[0], run_id=attributes.get("run_id"),
+                seconds=trial.duration.total_seconds() if trial.duration else None,
             )  # fmt: skip
             return self._ended[cell.name]
         beat = self._beats.read(trial, self.folder.cell(cell))

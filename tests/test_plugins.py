@@ -240,7 +240,8 @@ def test_a_begun_study_loads_its_plugins_and_refuses_edited_ones(plugin: Path, t
     assert again.plugins == [str(plugin)]
     assert again.recipes["mine"].parameters()[f"{NAME}.limit"] == 2.0
     write(plugin, block("python") + "# edited\n")
-    with pytest.raises(ChangedStudyError, match=f"when the recipe of arm mine or plugin trick {NAME} had other"):
+    edited = f"when the recipe of arm mine or plugin trick {NAME} had other"
+    with pytest.raises(ChangedStudyError, match=edited):
         require_plan(folder)
     plugin.unlink()
     with pytest.raises(FileNotFoundError, match=f"unknown plugin '{plugin}'"):

@@ -237,7 +237,7 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
 
     Example: workbench status quickstart --json
     """
-    from ablations.display import status_facts
+    from ablations.standings import status_facts
 
     folder, statuses = _statuses(study, home)
     outline = folder.outline()
@@ -342,8 +342,8 @@ def _study_name(study: str) -> str:
 
 
 def _dry_run(study: "Study", home: Path, options: Any) -> None:
-    from ablations.display import estimate_lines
     from ablations.runner import dry_run
+    from ablations.standings import estimate_lines
 
     statuses, estimate = dry_run(study, home, options)
     _print_outcome(statuses, study.ppo.iterations)
@@ -352,9 +352,11 @@ def _dry_run(study: "Study", home: Path, options: Any) -> None:
 
 
 def _print_outcome(statuses: "list[Status]", iterations: int) -> None:
-    from ablations.display import outcome_table
+    from ablations.standings import status_tables, summary
 
-    show(outcome_table(statuses, iterations))
+    for table in status_tables(statuses, iterations):
+        show(table)
+    typer.echo(summary(statuses))
     for status in statuses:
         if status.error:
             typer.echo(f"{status.cell.name} failed: {status.error}", err=True)

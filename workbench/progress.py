@@ -65,6 +65,13 @@ def _drawn(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
         yield from bar.track(steps, total=total, description=title)
 
 
+def in_words(seconds: float) -> str:
+    """Write a duration as 45 s, 12 min or 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class _PlainLines:
     """Write a line when QUIET_SECONDS have passed, and one at the end."""
 
@@ -77,4 +84,4 @@ class _PlainLines:
             return
         self.last = now
         left = (now - self.start) / done * (total - done)
-        print(f"{title}: {done}/{total}, {left:.0f} s left", file=sys.stderr, flush=True)
+        print(f"{title}: {done}/{total}, {in_words(left)} left", file=sys.stderr, flush=True)

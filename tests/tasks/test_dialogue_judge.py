@@ -170,7 +170,7 @@ def test_a_rollout_of_128_responses_costs_the_judge_less_than_a_tenth_of_a_secon
         began = time.process_time()
         judge.score([d.prompt for d in rollout], [d.response for d in rollout])
         seconds.append(time.process_time() - began)
-    # 8 to 13 ms on the machines we know; the bound is for a slip in the algorithm, not for a busy machine.
+    # 8 to 13 ms on machines we know; the bound is for a slip in the algorithm, not for a busy machine.
     assert min(seconds) < 0.1
 
 
