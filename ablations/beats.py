@@ -1,9 +1,9 @@
 """How running trials say that they are alive and how far they are, and who has fallen silent.
 
 Optuna's own heartbeat knows relational databases only. This one works with each storage: where trials
-are in a journal file, in a small file beside the checkpoints, so that the journal does not grow;
-else in an attribute of the trial. Silence is measured by the listener's clock, from when it last
-heard something new, so that machines whose clocks differ do not take each other for dead.
+are in a journal file, in a small file beside it, so that the journal does not grow; else in an
+attribute of the trial. Silence is measured by the listener's clock, from when it last heard
+something new, so that machines whose clocks differ do not take each other for dead.
 """
 
 import json
@@ -41,27 +41,27 @@ class Beats(Protocol):
 
     seconds: float
 
-    def give(self, trial_id: int, cell_folder: Path, beat: Beat) -> None:
+    def give(self, trial_id: int, file: Path, beat: Beat) -> None:
         """Write down a sign of life."""
         ...
 
-    def read(self, trial: FrozenTrial, cell_folder: Path) -> Beat:
+    def read(self, trial: FrozenTrial, file: Path) -> Beat:
         """Return the last one; the empty one if there is none."""
         ...
 
 
 class FileBeats:
-    """Signs of life in the cell's folder, for processes that share a disk."""
+    """Signs of life in small files, for processes that share a disk."""
 
     seconds = 0.5
 
-    def give(self, trial_id: int, cell_folder: Path, beat: Beat) -> None:
-        """Replace `progress.json`."""
-        write_whole(cell_folder / "progress.json", {"trial": trial_id, **vars(beat)})
+    def give(self, trial_id: int, file: Path, beat: Beat) -> None:
+        """Replace the file."""
+        write_whole(file, {"trial": trial_id, **vars(beat)})
 
-    def read(self, trial: FrozenTrial, cell_folder: Path) -> Beat:
-        """Read `progress.json`; what another trial of the cell left behind says how far it got."""
-        content = read_json(cell_folder / "progress.json")
+    def read(self, trial: FrozenTrial, file: Path) -> Beat:
+        """Read the file; what an earlier trial of the cell left behind says how far it got."""
+        content = read_json(file)
         beat = _beat(content)
         return beat if content.get("trial") == trial._trial_id else Beat(done=beat.done)
 
@@ -73,11 +73,11 @@ class AttributeBeats:
     storage: BaseStorage
     seconds: float = 5.0
 
-    def give(self, trial_id: int, cell_folder: Path, beat: Beat) -> None:
+    def give(self, trial_id: int, file: Path, beat: Beat) -> None:
         """Set the attribute; an ended trial takes none, which the caller sees by its state."""
         self.storage.set_trial_user_attr(trial_id, KEY, vars(beat))
 
-    def read(self, trial: FrozenTrial, cell_folder: Path) -> Beat:
+    def read(self, trial: FrozenTrial, file: Path) -> Beat:
         """Read the attribute."""
         return _beat(trial.user_attrs.get(KEY, {}))
 

@@ -89,7 +89,7 @@ def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: in
         for cell in cells:
             if cell.arm not in seconds:
                 place = Path(scratch) / cell.arm
-                run = Run(task, plan.recipe(cell), short, prepared, 0, place, accelerator)
+                run = Run(task, plan.recipe(cell.arm, {}), short, prepared, 0, place, accelerator)
                 seconds[cell.arm] = _time(run, full)
     per_run = _run_bytes(run, full)
     return Estimate(

@@ -98,8 +98,12 @@ class StudyFolder:
         return self.path / "report"
 
     def cell(self, cell: Cell) -> Path:
-        """Folder of one cell: checkpoints, signs of life, and in the end the policy."""
+        """Folder of one cell: checkpoints, and in the end the policy."""
         return self.path / "cells" / cell.folder_name
+
+    def beat(self, unit: str) -> Path:
+        """File with the last sign of life of whoever trains a cell, or a proposed recipe."""
+        return self.path / "beats" / f"{unit.replace('/', '-')}.json"
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -66,9 +66,9 @@ class Plan:
         """What can be said of the study without its recipes."""
         return Outline.of(self.content())
 
-    def recipe(self, cell: Cell) -> Recipe:
-        """Return the recipe of a cell."""
-        return self.study.recipes[cell.arm]
+    def recipe(self, arm: str, parameters: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of an arm, or of a search's proposal by its parameters."""
+        return self.study.recipes[arm]
 
     def trial(self, cell: Cell) -> FrozenTrial:
         """Make the waiting trial of a cell: which tricks it has, how they are set, the seed."""

@@ -45,7 +45,9 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     prepared = prepare(task, study.prepare, folder.home, accelerator, study.ppo.max_response_tokens)
     seconds = time.monotonic() - start
     cell = next(iter(plan.outline.cells.values()))
-    run = Run(task, plan.recipe(cell), study.ppo, prepared, cell.seed, folder.cell(cell), accelerator)
+    run = Run(
+        task, plan.recipe(cell.arm, {}), study.ppo, prepared, cell.seed, folder.cell(cell), accelerator
+    )
     folder.write_prepared(prepared, run.evaluator.facts(), seconds)
     written = folder.read_prepared()
     if written is None:

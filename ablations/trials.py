@@ -6,6 +6,7 @@ then the one with the lowest number counts, and the others are refused. Who sets
 to failed, which succeeds once, enqueues its cell again.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -16,13 +17,14 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ablations.beats import KEY, AttributeBeats, Beat, Beats, FileBeats, Listener
 from ablations.cells import Cell
 from ablations.folder import Outline, StudyFolder
 from ablations.processes import Process
 from ablations.storage import is_passing, open_storage, patiently
+from workbench.glossary import CAP
 
 State = Literal["missing", "waiting", "running", "stopped", "failed", "ok", "collapsed"]
 """missing: not enqueued. stopped: begun by a process that is gone. ok, collapsed: done."""
@@ -31,6 +33,8 @@ DEATHS = 3
 """A cell whose process dies this often without getting any further has failed."""
 AHEAD = 100
 """Cells that wait in the queue at most: a queue of thousands makes each look at it slow."""
+ENDINGS = ("worker", "error", "given_back", "lost")
+"""Attributes of a trial that say who had it and how it ended, and are not the next one's."""
 AGREEMENT = "agreement"
 """Attribute of the study under which `share` keeps what was agreed on."""
 LIVE = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
@@ -63,20 +67,44 @@ class Status:
     seconds: float | None = None
 
 
-@dataclass
-class Claim:
-    """A cell that this process alone is training.
+@dataclass(frozen=True)
+class Outcome:
+    """How the run of a cell ended.
 
     Attributes:
-        cell: arm and seed.
-        trial: id of the trial in the storage.
-        number: of the trial in the study.
-        is_lost: whether others took this process for dead and the trial away from it.
+        state: "ok" or "collapsed".
+        final: final metrics.
+        run_id: MLflow's id of the run, if it is known.
+        iterations: that were done.
     """
 
+    state: Literal["ok", "collapsed"]
+    final: Mapping[str, float]
+    run_id: str | None
+    iterations: int
+
+
+@dataclass
+class Claim:
+    """A trial that is this process's alone.
+
+    Attributes:
+        unit: what was claimed: the name of a cell, or of a proposed recipe.
+        cell: what is trained now: arm and seed.
+        trial: id of the trial in the storage.
+        number: of the trial in the study.
+        parameters: of the trial.
+        is_over: whether all of it is done.
+        is_lost: whether others took this process for dead and the trial away from it.
+        beat: the last sign of life.
+    """
+
+    unit: str
     cell: Cell
     trial: int
     number: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    is_over: bool = False
     is_lost: bool = False
     beat: Beat = field(default_factory=Beat)
 
@@ -128,7 +156,7 @@ class Trials:
         room = limit - sum(status.state == "waiting" for status in statuses)
         cells = [status.cell for status in statuses if status.state in states][: max(0, room)]
         for cell in cells:
-            self._enqueue(cell, {})
+            self._enqueue(cell)
         return len(cells)
 
     def share(self, agreement: Mapping[str, Any]) -> None:
@@ -156,28 +184,29 @@ class Trials:
             state = self.storage.get_trial(claim.trial).state
             claim.is_lost = claim.is_lost or state != TrialState.RUNNING
             if not claim.is_lost:
-                self._beats.give(claim.trial, self.folder.cell(claim.cell), claim.beat)
+                self._beats.give(claim.trial, self.folder.beat(claim.unit), claim.beat)
         except UpdateFinishedTrialError:
             claim.is_lost = True
         except Exception as error:
             if not is_passing(error):
                 raise  # else the storage is away for a while, and training goes on
 
-    def complete(self, claim: Claim, values: list[float], attributes: Mapping[str, Any]) -> None:
-        """Say that a cell is done."""
-        self._end(claim, TrialState.COMPLETE, attributes, values)
+    def record(self, claim: Claim, outcome: Outcome) -> None:
+        """Say how the cell ended that a claim was training; a claim of one cell is over then."""
+        attributes = {"outcome": outcome.state, "iterations": outcome.iterations}
+        attributes |= {} if outcome.run_id is None else {"run_id": outcome.run_id}
+        self._complete(claim, [objective(outcome.final)], attributes)
 
     def fail(self, claim: Claim, error: str) -> None:
         """Say that a cell failed, and why; it is enqueued again as often as the study retries."""
-        attempt = self._attributes(claim.trial).get("attempt", 0)
+        attempt = patiently(lambda: self.storage.get_trial(claim.trial)).user_attrs.get("attempt", 0)
         if self._end(claim, TrialState.FAIL, {"error": error}) and attempt < self.outline.retries:
-            self._enqueue(claim.cell, {"attempt": attempt + 1})
+            self._again(claim, {"attempt": attempt + 1})
 
     def give_back(self, claim: Claim) -> None:
         """Put a cell back into the queue; whoever takes it goes on from its checkpoint."""
-        kept = _kept(self._attributes(claim.trial), claim.beat.done)
         if self._end(claim, TrialState.FAIL, {"given_back": True}):
-            self._enqueue(claim.cell, kept)
+            self._again(claim, {})
 
     def sweep(self) -> None:
         """Put cells back into the queue whose process is gone; fail those that kill each process."""
@@ -206,6 +235,11 @@ class Trials:
             for name, cell in self.outline.cells.items()
         ]
 
+    def _complete(self, claim: Claim, values: list[float], attributes: Mapping[str, Any]) -> None:
+        self._end(claim, TrialState.COMPLETE, attributes, values)
+        self.folder.beat(claim.unit).unlink(missing_ok=True)
+        claim.is_over = True
+
     def _status(self, cell: Cell, trial: FrozenTrial | None) -> Status:
         if trial is None:
             return Status(cell, "missing", 0)
@@ -217,7 +251,7 @@ class Trials:
                 seconds=trial.duration.total_seconds() if trial.duration else None,
             )  # fmt: skip
             return self._ended[cell.name]
-        beat = self._beats.read(trial, self.folder.cell(cell))
+        beat = self._beat_of(trial)
         if trial.state == TrialState.RUNNING:
             worker = attributes.get("worker")
             is_gone = worker is not None and Process.of(worker).is_gone
@@ -240,13 +274,13 @@ class Trials:
                 return None
         except UpdateFinishedTrialError:
             return None
-        claim = Claim(cell, trial._trial_id, trial.number)
+        claim = Claim(cell.name, cell, trial._trial_id, trial.number, trial.params)
         rival = self._rival(trial, cell.name)
         if rival is not None:
             self._end(claim, TrialState.FAIL, {"refused": f"trial {rival} is of the same cell"})
             return None
         self.storage.set_trial_user_attr(trial._trial_id, "worker", process.facts())
-        self.beat(claim, self._beats.read(trial, self.folder.cell(cell)).done)
+        self.beat(claim, self._beat_of(trial).done)
         return claim
 
     def _rival(self, mine: FrozenTrial, name: str) -> int | None:
@@ -261,28 +295,41 @@ class Trials:
         worker = trial.user_attrs.get("worker")
         if worker is not None and Process.of(worker).is_here:
             return Process.of(worker).is_gone
-        cell = self.outline.cells.get(trial.user_attrs.get("cell", ""))
-        beat = self._beats.read(trial, self.folder.cell(cell)) if cell else Beat()
-        return self._listener.is_silent(trial._trial_id, beat)
+        return self._listener.is_silent(trial._trial_id, self._beat_of(trial))
 
     def _bury(self, trial: FrozenTrial) -> None:
         """End a dead worker's trial; who succeeds enqueues its cell again, unless it died too often."""
-        cell = self.outline.cells.get(trial.user_attrs.get("cell", ""))
-        claim = Claim(cell or Cell("", -1), trial._trial_id, trial.number)
-        done = self._beats.read(trial, self.folder.cell(cell)).done if cell else 0
+        claim = _of(trial)
+        done = self._beat_of(trial).done
         deaths = [*trial.user_attrs.get("deaths", []), done][-DEATHS:]
         is_hopeless = len(deaths) == DEATHS and len(set(deaths)) == 1
         reason = f"its process died {DEATHS} times at iteration {done}; was memory short?"
         ended = self._end(claim, TrialState.FAIL, {"error": reason} if is_hopeless else {"lost": True})
-        if ended and cell and not is_hopeless:
-            self._enqueue(cell, {**_kept(trial.user_attrs, done), "deaths": deaths})
+        if ended and not is_hopeless:
+            self._again(claim, {"deaths": deaths})
 
-    def _enqueue(self, cell: Cell, attributes: Mapping[str, Any]) -> None:
+    def _enqueue(self, cell: Cell) -> None:
         if self._make_trial is None:
             raise RuntimeError("these trials were opened to look at, not to enqueue")
         trial = self._make_trial(cell)
-        trial.user_attrs = {"cell": cell.name, "arm": cell.arm, "seed": cell.seed, **attributes}
+        trial.user_attrs = {"cell": cell.name, "arm": cell.arm, "seed": cell.seed}
+        self._create(trial)
+
+    def _again(self, claim: Claim, changes: Mapping[str, Any]) -> None:
+        """Enqueue what an ended trial was of, with all that the next one has to know."""
+        ended = patiently(lambda: self.storage.get_trial(claim.trial))
+        kept = {k: v for k, v in ended.user_attrs.items() if k not in ENDINGS}
+        again = create_trial(
+            state=TrialState.WAITING, params=ended.params, distributions=ended.distributions,
+            user_attrs={**kept, KEY: {"done": self._beat_of(ended).done}, **changes},
+        )  # fmt: skip
+        self._create(again)
+
+    def _create(self, trial: FrozenTrial) -> None:
         patiently(lambda: self.storage.create_new_trial(self._study_id, template_trial=trial))
+
+    def _beat_of(self, trial: FrozenTrial) -> Beat:
+        return self._beats.read(trial, self.folder.beat(trial.user_attrs.get("cell", "")))
 
     def _end(
         self,
@@ -299,9 +346,6 @@ class Trials:
         except UpdateFinishedTrialError:
             return False
 
-    def _attributes(self, trial: int) -> dict[str, Any]:
-        return patiently(lambda: self.storage.get_trial(trial)).user_attrs
-
     def _trials(self, *states: TrialState) -> Iterable[FrozenTrial]:
         wanted = states or None
         return patiently(
@@ -317,7 +361,14 @@ def _find_or_make(storage: BaseStorage, name: str) -> int:
     return storage.get_study_id_from_name(name)
 
 
-def _kept(attributes: Mapping[str, Any], done: int) -> dict[str, Any]:
-    """Return what a cell's next trial has to know of the last one."""
-    kept = {key: attributes[key] for key in ("attempt", "deaths") if key in attributes}
-    return kept | {KEY: {"done": done}}
+def _of(trial: FrozenTrial) -> Claim:
+    """Return a claim on a trial that is somebody else's, to end it."""
+    attributes = trial.user_attrs
+    cell = Cell(attributes.get("arm", ""), attributes.get("seed", -1))
+    return Claim(attributes.get("cell", ""), cell, trial._trial_id, trial.number)
+
+
+def objective(final: Mapping[str, float]) -> float:
+    """Return what Optuna maximises: the final gold score, or win rate; finite even after a collapse."""
+    value = final.get("final/gold", final["final/win_rate"])
+    return value if math.isfinite(value) else -CAP

@@ -1,7 +1,6 @@
 """One worker process: claim a cell, train it, write down how it ended; until nothing is left."""
 
 import ctypes
-import math
 import os
 import signal
 import sys
@@ -19,16 +18,15 @@ from ablations.folder import StudyFolder, find_study
 from ablations.plan import Plan, require_plan, tracking_store
 from ablations.processes import Process
 from ablations.storage import StorageError
-from ablations.trials import DONE, Claim, Trials
+from ablations.trials import DONE, Claim, Outcome, Trials
 from workbench.checkpoint import CheckpointError
 from workbench.environment import settle_process
 from workbench.errors import one_sentence
-from workbench.monitors import CAP
 from workbench.progress import listening
 from workbench.tasks import make_task
 from workbench.tracking import RunLog, TrackingError
 from workbench.train_one import save_policy
-from workbench.training import Interrupted, Result, Run, make_accelerator
+from workbench.training import Interrupted, Run, make_accelerator
 
 STOPPED = 3
 """Exit status of a worker that could not go on although no trial failed; its last line says why."""
@@ -71,22 +69,23 @@ class Pulse:
         trials: of the study.
         claim: what is trained.
         iterations: of a whole run; `track` counts those that are left after a checkpoint.
+        done: iterations done.
     """
 
     trials: Trials
     claim: Claim
     iterations: int
-    _done: int = field(default=0, init=False)
+    done: int = field(default=0, init=False)
     _is_over: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __call__(self, done: int, total: int, title: str) -> None:
         """Take a report of `workbench.progress.track`."""
-        self._done = self.iterations - total + done
+        self.done = self.iterations - total + done
 
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Give signs of life inside the block, and one at its end."""
-        self._done = self.claim.beat.done
+        self.done = self.claim.beat.done
         thread = threading.Thread(target=self._beat, daemon=True)
         thread.start()
         try:
@@ -95,11 +94,11 @@ class Pulse:
         finally:
             self._is_over.set()
             thread.join()
-            self.trials.beat(self.claim, self._done)
+            self.trials.beat(self.claim, self.done)
 
     def _beat(self) -> None:
         while not self._is_over.wait(self.trials.beat_seconds):
-            self.trials.beat(self.claim, self._done)
+            self.trials.beat(self.claim, self.done)
 
 
 @dataclass
@@ -130,7 +129,7 @@ class Worker:
         try:
             while not self.stop.is_asked:
                 if claim := self._next(trials):
-                    if status := self._train(claim, trials):
+                    if status := self._work_off(claim, trials):
                         return status
                 elif not until_done or _is_over(trials):
                     return 0
@@ -148,8 +147,24 @@ class Worker:
         trials.enqueue("missing")
         return trials.claim(self.process)
 
-    def _train(self, claim: Claim, trials: Trials) -> int:
-        """Train one cell and tell Optuna how it ended; a run that fails leaves the others alone."""
+    def _work_off(self, claim: Claim, trials: Trials) -> int:
+        """Train the cells of a claim; 0, or `STOPPED`."""
+        while not claim.is_over:
+            folder = self.folder.cell(claim.cell)
+            ended = self._train(claim, trials)
+            if isinstance(ended, int):
+                return ended
+            trials.record(claim, ended)
+            for checkpoint in folder.glob("checkpoint-*.safetensors"):
+                checkpoint.unlink(missing_ok=True)
+        return 0
+
+    def _train(self, claim: Claim, trials: Trials) -> Outcome | int:
+        """Train one cell; a run that fails, or is to stop, leaves the others alone.
+
+        Returns:
+            how the run ended; or, if it did not, an exit status.
+        """
         log = self._log(claim)
         pulse = Pulse(trials, claim, log.run.settings.iterations)
         try:
@@ -165,16 +180,12 @@ class Worker:
         except Exception as error:
             trials.fail(claim, one_sentence(error))
             return 0
-        outcome = "collapsed" if result.collapse else "ok"
-        trials.complete(claim, [objective(result)], {"run_id": run_id, "outcome": outcome})
-        for checkpoint in trials.folder.cell(claim.cell).glob("checkpoint-*.safetensors"):
-            checkpoint.unlink(missing_ok=True)
-        return 0
+        return Outcome("collapsed" if result.collapse else "ok", result.final, run_id, pulse.done)
 
     def _log(self, claim: Claim) -> RunLog:
         plan, cell = self.plan, claim.cell
         run = Run(
-            self._task, plan.recipe(cell), plan.study.ppo, self._prepared, cell.seed,
+            self._task, plan.recipe(cell.arm, claim.parameters), plan.study.ppo, self._prepared, cell.seed,
             self.folder.cell(cell), self._accelerator,
         )  # fmt: skip
         tags = {"optuna_trial": str(claim.number), "settings_hash": plan.settings_hash}
@@ -204,13 +215,6 @@ def work(folder: StudyFolder, stop: Stop, *, name: str | None = None, until_done
         until_done: wait for what others train, and take it up if they die.
     """
     return Worker(folder, require_plan(folder), stop, Process.this(name)).work(until_done=until_done)
-
-
-def objective(result: Result) -> float:
-    """Return what Optuna maximises: the final gold score, or win rate; finite even after a collapse."""
-    final = result.final
-    value = final.get("final/gold", final["final/win_rate"])
-    return value if math.isfinite(value) else -CAP
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from workbench.monitors import CAP
+from workbench.glossary import CAP
 
 Record = tuple[int, dict[str, float]]
 

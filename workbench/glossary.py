@@ -9,6 +9,9 @@ y is a response of |y| tokens (the end-of-sequence token included), π_old the p
 from dataclasses import dataclass
 from typing import Literal
 
+CAP = 1e9
+"""Infinities are logged as this; MLflow would store 1.8e308, which breaks its charts."""
+
 Direction = Literal["up", "down", "none"]
 
 

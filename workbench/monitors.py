@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from workbench.experience import Experience, UpdateStatistics
+from workbench.glossary import CAP
 from workbench.maths import masked_mean, masked_variance
 from workbench.models import Models
 from workbench.tasks.base import Tokens
 from workbench.types import Evaluation, Rollout
 
-CAP = 1e9
-"""Infinities are logged as this; MLflow would store 1.8e308, which breaks its charts."""
 MONITOR_RANGE = 0.2
 """The range of `ppo/clip_fraction` and `ppo/value_clip_fraction`, whatever the recipe clips at."""
 

@@ -15,7 +15,7 @@ from ablations.folder import StudyFolder
 from ablations.locks import JournalLock, held, is_held, try_to_hold
 from ablations.processes import Process
 from ablations.storage import open_storage
-from ablations.trials import AHEAD, Trials
+from ablations.trials import AHEAD, Outcome, Trials
 from tests.ablations.toy import gone, toy_plan
 from tests.postgres import free_port, new_database
 
@@ -52,6 +52,10 @@ def storage(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture
 def trials(tmp_path: Path, storage: str | None) -> Trials:
     return open_trials(tmp_path, storage=storage)
+
+
+def ok(gold: float) -> Outcome:
+    return Outcome("ok", {"final/gold": gold, "final/win_rate": 0.5}, None, 4)
 
 
 def states(trials: Trials) -> list[str]:
@@ -94,13 +98,13 @@ def test_nothing_is_claimed_from_an_empty_queue_and_no_trial_is_invented(trials:
 @pytest.mark.parametrize("first", ["waiting", "running", "done"])
 def test_of_two_trials_of_one_cell_the_first_counts(trials: Trials, first: str) -> None:
     cell = trials.outline.cells["vanilla/s0"]
-    trials._enqueue(cell, {})
+    trials._enqueue(cell)
     if first != "waiting":
         claim = trials.claim(ME)
         assert claim is not None
         if first == "done":
-            trials.complete(claim, [1.0], {"outcome": "ok"})
-    trials._enqueue(cell, {})  # as a second process does that looked at the same moment
+            trials.record(claim, ok(1.0))
+    trials._enqueue(cell)  # as a second process does that looked at the same moment
     doubled = trials.study.trials[1]
     assert trials._take(doubled, ELSEWHERE) is None
     refused = trials.study.trials[1]
@@ -149,7 +153,7 @@ def test_a_worker_that_was_taken_for_dead_notices_and_neither_ends_nor_doubles_t
     trials.beat(claim, 3)
     assert claim.is_lost
     trials.give_back(claim)
-    trials.complete(claim, [9.0], {"outcome": "ok"})
+    trials.record(claim, ok(9.0))
     assert states(trials) == ["waiting"] * 4
     assert len(trials.study.trials) == 5
 
@@ -170,7 +174,7 @@ def test_a_cell_that_kills_its_process_without_getting_further_fails(trials: Tri
         trials.enqueue("missing")
         claim = next(c for c in iter(lambda: trials.claim(gone()), None) if c)
         while claim.cell.name != "vanilla/s0":
-            trials.complete(claim, [0.0], {"outcome": "ok"})
+            trials.record(claim, ok(0.0))
             claim = next(c for c in iter(lambda: trials.claim(gone()), None) if c)
         trials.sweep()
     assert states(trials)[0] == "failed"
@@ -202,7 +206,7 @@ def test_a_failed_cell_is_tried_again_as_often_as_the_study_says(tmp_path: Path)
         if claim.cell.name == "vanilla/s0":
             trials.fail(claim, "out of memory")
         else:
-            trials.complete(claim, [0.0], {"outcome": "ok"})
+            trials.record(claim, ok(0.0))
     assert seen.count("vanilla/s0") == 3
     assert trials.status()[0].error == "out of memory"
     assert states(trials) == ["failed", "ok", "ok", "ok"]
@@ -212,7 +216,7 @@ def test_a_completed_cell_stays_done_whatever_is_enqueued_after_it(trials: Trial
     trials.enqueue("missing")
     claim = trials.claim(ME)
     assert claim is not None
-    trials.complete(claim, [1.5], {"run_id": "r", "outcome": "collapsed"})
+    trials.record(claim, Outcome("collapsed", {"final/gold": 1.5, "final/win_rate": 0.0}, "r", 4))
     assert trials.status()[0].value == 1.5
     assert states(trials)[0] == "collapsed"
     trials.enqueue("missing", "failed")

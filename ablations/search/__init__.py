@@ -1,0 +1,1 @@
+"""Search: Optuna proposes recipes, each is judged over the same seeds."""
