@@ -44,10 +44,8 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     task, accelerator = task or make_task(study.task), make_accelerator(plan.device)
     prepared = prepare(task, study.prepare, folder.home, accelerator, study.ppo.max_response_tokens)
     seconds = time.monotonic() - start
-    cell = next(iter(plan.outline.cells.values()))
-    run = Run(
-        task, plan.recipe(cell.arm, {}), study.ppo, prepared, cell.seed, folder.cell(cell), accelerator
-    )
+    recipe, seed = next(iter(study.recipes.values())), study.seeds[0]
+    run = Run(task, recipe, study.ppo, prepared, seed, folder.path, accelerator)
     folder.write_prepared(prepared, run.evaluator.facts(), seconds)
     written = folder.read_prepared()
     if written is None:
