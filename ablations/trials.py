@@ -193,9 +193,9 @@ class Trials:
 
     def record(self, claim: Claim, outcome: Outcome) -> None:
         """Say how the cell ended that a claim was training; a claim of one cell is over then."""
-        attributes = {"outcome": outcome.state, "iterations": outcome.iterations}
-        attributes |= {} if outcome.run_id is None else {"run_id": outcome.run_id}
-        self._complete(claim, [objective(outcome.final)], attributes)
+        attributes = {"outcome": outcome.state, "run_id": outcome.run_id}
+        values = [objective(outcome.final)]
+        self._complete(claim, values, {**attributes, "iterations": outcome.iterations})
 
     def fail(self, claim: Claim, error: str) -> None:
         """Say that a cell failed, and why; it is enqueued again as often as the study retries."""

@@ -184,9 +184,10 @@ class Worker:
 
     def _log(self, claim: Claim) -> RunLog:
         plan, cell = self.plan, claim.cell
+        recipe = plan.recipe(cell.arm, claim.parameters)
         run = Run(
-            self._task, plan.recipe(cell.arm, claim.parameters), plan.study.ppo, self._prepared, cell.seed,
-            self.folder.cell(cell), self._accelerator,
+            self._task, recipe, plan.study.ppo, self._prepared, cell.seed, self.folder.cell(cell),
+            self._accelerator,
         )  # fmt: skip
         tags = {"optuna_trial": str(claim.number), "settings_hash": plan.settings_hash}
         return RunLog(self._store, self._experiment, cell.arm, run, tags)

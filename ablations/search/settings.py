@@ -12,7 +12,7 @@ COLLAPSED = "collapsed"
 
 
 class Search(Settings):
-    """A search over the tricks around a recipe: TPE proposes recipes, each is run with the same seeds."""
+    """A search around a recipe: TPE proposes recipes, and each is run with the same seeds."""
 
     recipe: str = Field(description="recipe around which to search; it is tried first")
     tricks: list[str] = Field(
