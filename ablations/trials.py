@@ -8,14 +8,14 @@ to failed, which succeeds once, enqueues its cell again.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import JournalStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -128,7 +128,7 @@ class Trials:
         """
         self.folder, self.outline, self._make_trial = folder, outline, make_trial
         self.storage = open_storage(outline.storage, folder.journal)
-        self._study_id = patiently(lambda: _find_or_make(self.storage, folder.name))
+        self._study_id = patiently(self._find_or_make)
         self._beats: Beats = FileBeats() if self.is_on_disk else AttributeBeats(self.storage)
         self._listener = Listener(outline.grace_seconds)
         self._ended: dict[str, Status] = {}
@@ -199,7 +199,7 @@ class Trials:
 
     def fail(self, claim: Claim, error: str) -> None:
         """Say that a cell failed, and why; it is enqueued again as often as the study retries."""
-        attempt = patiently(lambda: self.storage.get_trial(claim.trial)).user_attrs.get("attempt", 0)
+        attempt = self._get(claim.trial).user_attrs.get("attempt", 0)
         if self._end(claim, TrialState.FAIL, {"error": error}) and attempt < self.outline.retries:
             self._again(claim, {"attempt": attempt + 1})
 
@@ -264,9 +264,25 @@ class Trials:
             return Status(cell, "failed", beat.done, error=attributes["error"])
         return Status(cell, "missing", beat.done)
 
+    @property
+    def _directions(self) -> list[StudyDirection]:
+        return [StudyDirection.MAXIMIZE]
+
+    def _find_or_make(self) -> int:
+        name = self.folder.name
+        with suppress(KeyError):
+            return self.storage.get_study_id_from_name(name)
+        with suppress(DuplicatedStudyError):  # another process was faster
+            return self.storage.create_new_study(self._directions, name)
+        return self.storage.get_study_id_from_name(name)
+
+    def _cell(self, trial: FrozenTrial) -> Cell | None:
+        """Return what a trial is to train next, None if this process does not know it."""
+        return self.outline.cells.get(trial.user_attrs.get("cell", ""))
+
     def _take(self, trial: FrozenTrial, process: Process) -> Claim | None:
         """Claim a waiting trial, unless another was faster or another trial of its cell counts."""
-        cell = self.outline.cells.get(trial.user_attrs.get("cell", ""))
+        cell, unit = self._cell(trial), trial.user_attrs.get("cell", "")
         if cell is None:
             return None  # of a later version of the study, which this process does not know
         try:
@@ -274,12 +290,12 @@ class Trials:
                 return None
         except UpdateFinishedTrialError:
             return None
-        claim = Claim(cell.name, cell, trial._trial_id, trial.number, trial.params)
-        rival = self._rival(trial, cell.name)
+        claim = Claim(unit, cell, trial._trial_id, trial.number, trial.params)
+        rival = self._rival(trial, unit)
         if rival is not None:
             self._end(claim, TrialState.FAIL, {"refused": f"trial {rival} is of the same cell"})
             return None
-        self.storage.set_trial_user_attr(trial._trial_id, "worker", process.facts())
+        self._set(trial._trial_id, "worker", process.facts())
         self.beat(claim, self._beat_of(trial).done)
         return claim
 
@@ -317,7 +333,7 @@ class Trials:
 
     def _again(self, claim: Claim, changes: Mapping[str, Any]) -> None:
         """Enqueue what an ended trial was of, with all that the next one has to know."""
-        ended = patiently(lambda: self.storage.get_trial(claim.trial))
+        ended = self._get(claim.trial)
         kept = {k: v for k, v in ended.user_attrs.items() if k not in ENDINGS}
         again = create_trial(
             state=TrialState.WAITING, params=ended.params, distributions=ended.distributions,
@@ -341,24 +357,22 @@ class Trials:
         """End a trial; False if somebody else did."""
         try:
             for key, content in attributes.items():
-                patiently(lambda k=key, c=content: self.storage.set_trial_user_attr(claim.trial, k, c))  # type: ignore[misc]
+                self._set(claim.trial, key, content)
             return patiently(lambda: self.storage.set_trial_state_values(claim.trial, state, values))
         except UpdateFinishedTrialError:
             return False
 
-    def _trials(self, *states: TrialState) -> Iterable[FrozenTrial]:
+    def _get(self, trial: int) -> FrozenTrial:
+        return patiently(lambda: self.storage.get_trial(trial))
+
+    def _set(self, trial: int, key: str, content: Any) -> None:
+        patiently(lambda: self.storage.set_trial_user_attr(trial, key, content))
+
+    def _trials(self, *states: TrialState) -> Sequence[FrozenTrial]:
         wanted = states or None
         return patiently(
             lambda: self.storage.get_all_trials(self._study_id, deepcopy=False, states=wanted)
         )
-
-
-def _find_or_make(storage: BaseStorage, name: str) -> int:
-    with suppress(KeyError):
-        return storage.get_study_id_from_name(name)
-    with suppress(DuplicatedStudyError):  # another process was faster
-        return storage.create_new_study([StudyDirection.MAXIMIZE], name)
-    return storage.get_study_id_from_name(name)
 
 
 def _of(trial: FrozenTrial) -> Claim:

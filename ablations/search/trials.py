@@ -1,0 +1,195 @@
+"""The trials of a search: each is a recipe that was proposed, with a run per seed."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import TPESampler
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ablations.cells import Cell
+from ablations.folder import Outline, StudyFolder
+from ablations.processes import Process
+from ablations.search.judging import excess, is_hopeless, worth
+from ablations.search.settings import COLLAPSED, Search
+from ablations.trials import LIVE, Claim, Outcome, State, Status, Trials, objective
+
+if TYPE_CHECKING:
+    from ablations.search.space import Space
+
+PATIENCE = 200
+"""Proposals in a row that cannot be run, or were made before, until the space counts as exhausted."""
+SEEDS_APART = 100_003
+RESULT = "seed/"
+"""Attributes that begin so hold how the run with that seed ended."""
+
+
+class SearchTrials(Trials):
+    """Proposed recipes in Optuna's storage; a trial is worth its mean over the seeds that were run."""
+
+    def __init__(
+        self, folder: StudyFolder, outline: Outline, search: Search, space: "Space | None" = None
+    ) -> None:
+        """Open the storage.
+
+        Args:
+            folder: of the study.
+            outline: what the study consists of.
+            search: what is searched for.
+            space: for those who propose; None for those who only look.
+        """
+        self._search, self._space = search, space
+        super().__init__(folder, outline)
+
+    def enqueue(self, *states: State, limit: int = 1) -> int:
+        """Enqueue the recipe around which to search, if it is not there; others are asked for."""
+        if self._space is None or "missing" not in states or any(self._units()):
+            return 0
+        start = self._space.start()
+        start.user_attrs = {"cell": _arm(0), "arm": _arm(0)}
+        self._create(start)
+        return 1
+
+    def claim(self, process: Process) -> Claim | None:
+        """Take a recipe that waits, or ask for a new one; None if there were enough."""
+        waiting = sorted(self._trials(TrialState.WAITING), key=lambda trial: trial.number)
+        taken = next(filter(None, (self._take(trial, process) for trial in waiting)), None)
+        for _ in range(PATIENCE if taken is None and self._space else 0):
+            if len(self._units()) >= self._search.trials:
+                return None
+            if asked := self._ask():
+                return self._open(asked, process)
+        return taken
+
+    def record(self, claim: Claim, outcome: Outcome) -> None:
+        """Note a seed's run; the last one, or one that shows the rest to be hopeless, ends the trial."""
+        result = {**outcome.final, COLLAPSED: float(outcome.state == "collapsed")}
+        facts = {"run_id": outcome.run_id, "iterations": outcome.iterations, "final": result}
+        self._set(claim.trial, f"{RESULT}{claim.cell.seed}", facts)
+        results = _results(self._get(claim.trial))
+        left = [seed for seed in self.outline.seeds if seed not in results]
+        others = [_results(trial) for trial in self._trials(TrialState.COMPLETE)]
+        gives_up = bool(left) and self._search.give_up and is_hopeless(results, others, self._search)
+        if left and not gives_up:
+            claim.cell = Cell(claim.unit, left[0])
+            return
+        trial = Trial(self.study, claim.trial)
+        for name, over in excess(results, self._search).items():
+            trial.set_constraint(name, over)
+        self._complete(claim, worth(results, self._search), {"given_up": gives_up})
+
+    def status(self) -> list[Status]:
+        """Say how every run of every proposal stands, and how many are still to be proposed."""
+        units = self._units()
+        known = [status for arm, trial in units.items() for status in self._runs(arm, trial)]
+        to_come = range(len(units), self._search.trials)
+        return known + [
+            Status(Cell(f"proposal {number}", seed), "missing", 0)
+            for number in to_come
+            for seed in self.outline.seeds
+        ]
+
+    @property
+    def _directions(self) -> list[StudyDirection]:
+        return [StudyDirection[way.upper()] for way in self._search.objectives.values()]
+
+    def _cell(self, trial: FrozenTrial) -> Cell | None:
+        """Return the first run of a proposal that is still to do."""
+        arm, results = trial.user_attrs.get("cell"), _results(trial)
+        left = [seed for seed in self.outline.seeds if seed not in results]
+        return Cell(arm, left[0]) if arm and left else None
+
+    def _ask(self) -> FrozenTrial | None:
+        """Ask the sampler for a recipe; one that cannot be run, or is there already, is refused."""
+        trial = self._sampled().ask()
+        try:
+            self._required_space.propose(trial)
+        except ValueError as error:
+            return self._refuse(trial, str(error))
+        earlier = self._units(below=trial.number)
+        twins = [arm for arm, other in earlier.items() if other.params == trial.params]
+        if twins:
+            return self._refuse(trial, f"the same as {twins[0]}")
+        if len(earlier) >= self._search.trials:
+            return self._refuse(trial, "others were faster to propose the last ones")
+        for key in ("cell", "arm"):
+            self._set(trial._trial_id, key, _arm(trial.number))
+        return self._get(trial._trial_id)
+
+    def _sampled(self) -> optuna.Study:
+        """Return the study with a sampler whose proposals depend on what is there alone."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler = TPESampler(
+                n_startup_trials=self._search.startup, multivariate=True, group=True,
+                constant_liar=True, seed=SEEDS_APART * self._search.seed + len(self._trials()),
+            )  # fmt: skip
+        return optuna.load_study(study_name=self.folder.name, storage=self.storage, sampler=sampler)
+
+    @property
+    def _required_space(self) -> "Space":
+        if self._space is None:
+            raise RuntimeError("these trials were opened to look at, not to propose")
+        return self._space
+
+    def _open(self, trial: FrozenTrial, process: Process) -> Claim:
+        """Claim a trial that this process has just asked for, and which therefore runs already."""
+        arm = trial.user_attrs["cell"]
+        claim = Claim(arm, Cell(arm, self.outline.seeds[0]), trial._trial_id, trial.number, trial.params)
+        self._set(claim.trial, "worker", process.facts())
+        self.beat(claim, 0)
+        return claim
+
+    def _refuse(self, trial: Trial, reason: str) -> FrozenTrial | None:
+        """End a proposal that does not count; return nothing, so that another one is asked for."""
+        nobody = Claim("", Cell("", -1), trial._trial_id, trial.number)
+        self._end(nobody, TrialState.FAIL, {"refused": reason})
+        return None
+
+    def _units(self, below: int | None = None) -> dict[str, FrozenTrial]:
+        """Return the trial that counts of every proposal, failed ones included."""
+        units: dict[str, FrozenTrial] = {}
+        for trial in self._trials():
+            arm = trial.user_attrs.get("cell")
+            if arm is None or not (below is None or trial.number < below):
+                continue
+            known = units.get(arm)
+            if known is None or known.state not in LIVE or trial.state in LIVE:
+                units[arm] = trial
+        return units
+
+    def _runs(self, arm: str, trial: FrozenTrial) -> list[Status]:
+        """Say how the runs of one proposal stand; those that were given up are left out."""
+        facts = _facts(trial)
+        done = [_done(Cell(arm, seed), facts[seed]) for seed in self.outline.seeds if seed in facts]
+        left = [Cell(arm, seed) for seed in self.outline.seeds if seed not in facts]
+        if trial.state == TrialState.COMPLETE or not left:
+            return done
+        now = self._status(left[0], trial)
+        later: State = now.state if now.state in ("failed", "missing") else "waiting"
+        rest = [replace(now, cell=cell, state=later, iteration=0, worker=None) for cell in left[1:]]
+        return [*done, now, *rest]
+
+
+def _arm(number: int) -> str:
+    return f"t{number:04d}"
+
+
+def _facts(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
+    """Return what was noted of each seed's run."""
+    noted = {key: value for key, value in trial.user_attrs.items() if key.startswith(RESULT)}
+    return {int(key.removeprefix(RESULT)): value for key, value in noted.items()}
+
+
+def _results(trial: FrozenTrial) -> dict[int, dict[str, float]]:
+    return {seed: facts["final"] for seed, facts in _facts(trial).items()}
+
+
+def _done(cell: Cell, facts: Mapping[str, Any]) -> Status:
+    state: State = "collapsed" if facts["final"][COLLAPSED] else "ok"
+    value = objective(facts["final"])
+    return Status(cell, state, facts["iterations"], value, run_id=facts["run_id"])
