@@ -1,72 +1,15 @@
-"""Locks that a dead process cannot keep: the kernel lets go of them, however the process ended."""
+"""The locks of `workbench.locks`, and one more: that of an Optuna journal file."""
 
 import fcntl
-import json
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from optuna.storages.journal._file import BaseJournalFileLock
 
-ATTEMPTS = 10
+from workbench.locks import LockedError, held, holder, is_held, open_lock, try_to_hold, write_whole
 
-
-class LockedError(RuntimeError):
-    """Another process holds the lock."""
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold a lock inside the block; wait for whoever has it."""
-    file = _open(path)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        file.close()
-
-
-def try_to_hold(path: Path) -> IO[str] | None:
-    """Take a lock that is free, and keep it until the returned file is closed; None if it is not free.
-
-    Tries for half a second, since `is_held` takes the lock for a moment.
-    """
-    file = _open(path)
-    for _ in range(ATTEMPTS):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            time.sleep(0.05)
-    else:
-        file.close()
-        return None
-    file.seek(0)
-    file.truncate()
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
-
-
-def is_held(path: Path) -> bool:
-    """Say whether a living process holds the lock."""
-    if not path.exists():
-        return False
-    with _open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def holder(path: Path) -> int | None:
-    """Return the process id that the last holder of a lock wrote into it."""
-    text = path.read_text().strip()
-    return int(text) if text.isdigit() else None
+__all__ = ["JournalLock", "LockedError", "held", "holder", "is_held", "try_to_hold", "write_whole"]
 
 
 class JournalLock(BaseJournalFileLock):
@@ -84,7 +27,7 @@ class JournalLock(BaseJournalFileLock):
 
     def acquire(self) -> bool:
         """Wait for the lock and take it."""
-        self._file = _open(self._path)
+        self._file = open_lock(self._path)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._repair()
         return True
@@ -103,16 +46,3 @@ class JournalLock(BaseJournalFileLock):
             if journal.read(1) != b"\n":
                 journal.seek(0)
                 journal.truncate(journal.read().rfind(b"\n") + 1)
-
-
-def write_whole(path: Path, content: object) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1))
-    partial.replace(path)
-
-
-def _open(path: Path) -> IO[str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+")
