@@ -23,8 +23,8 @@ from workbench.checkpoint import CheckpointError
 from workbench.environment import settle_process
 from workbench.errors import one_sentence
 from workbench.progress import listening
+from workbench.run_log import RunLog
 from workbench.tasks import make_task
-from workbench.tracking import RunLog, TrackingError
 from workbench.train_one import save_policy
 from workbench.training import Interrupted, Run, make_accelerator
 
@@ -123,7 +123,7 @@ class Worker:
         Args:
             until_done: wait for what others train, and take it up if they die.
         Returns:
-            exit status: 0, or `STOPPED` if the disk or a store made it give up.
+            exit status: 0, or `STOPPED` if the disk or the storage of trials made it give up.
         """
         trials = Trials(self.folder, self.plan.outline, self.plan.trial)
         try:
@@ -174,7 +174,7 @@ class Worker:
         except Interrupted:
             trials.give_back(claim)
             return 0
-        except (TrackingError, CheckpointError) as error:
+        except CheckpointError as error:
             trials.give_back(claim)
             return _give_up(error)
         except Exception as error:
@@ -190,7 +190,7 @@ class Worker:
             self._accelerator,
         )  # fmt: skip
         tags = {"optuna_trial": str(claim.number), "settings_hash": plan.settings_hash}
-        return RunLog(self._store, self._experiment, cell.arm, run, tags)
+        return RunLog(self._store, self.folder.name, cell.arm, run, tags)
 
     def __post_init__(self) -> None:
         """Open what all cells need; the task's data are read once."""
@@ -203,7 +203,6 @@ class Worker:
         self._accelerator = make_accelerator(self.plan.device)
         self._task = make_task(self.plan.study.task)
         self._store = tracking_store(self.folder, self.plan.tracking_uri)
-        self._experiment = self._store.create_experiment(self.folder.name)
 
 
 def work(folder: StudyFolder, stop: Stop, *, name: str | None = None, until_done: bool = False) -> int:

@@ -249,12 +249,10 @@ def make_run(
 
 @dataclass
 class ListTracker:
-    """Keeps records in a list."""
+    """Keeps records in a list, the first of every step."""
 
     records: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
-    def last_step(self) -> int:
-        return max((step for step, _ in self.records), default=-1)
-
     def log(self, records: Sequence[tuple[int, dict[str, float]]]) -> None:
-        self.records += records
+        last = max((step for step, _ in self.records), default=-1)
+        self.records += [record for record in records if record[0] > last]

@@ -1,112 +1,57 @@
-"""Runs in MLflow: every point once, whole steps only, patience with a store that is locked."""
+"""The MLflow store: patience with one that is away, one sentence from one that refuses."""
 
-import math
 import sqlite3
+import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Metric
+from mlflow.exceptions import RESOURCE_ALREADY_EXISTS, MlflowException
 
-from workbench.checkpoint import Record
-from workbench.tracking import MARKER, MlflowTracker, Store, TrackingError, default_store, sqlite_file
+from tests.mlflow_server import free_port
+from workbench.tracking import (
+    PATIENCE_VARIABLE,
+    AwayError,
+    Store,
+    TrackingError,
+    default_store,
+    sqlite_file,
+)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return default_store(tmp_path_factory.mktemp("home"))
+    store = default_store(tmp_path_factory.mktemp("home"))
+    store.create_experiment("study")
+    return store
 
 
-@pytest.fixture
-def run_id(store: Store) -> str:
-    return str(store.client.create_run(store.create_experiment("study")).info.run_id)
-
-
-def record(step: int, metrics: int = 1) -> Record:
-    return step, {f"reward/m{i}": float(step + i) for i in range(metrics)} | {MARKER: 0.0}
-
-
-def logged(store: Store, run_id: str, key: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in store.client.get_metric_history(run_id, key)]
-
-
-def test_points_arrive_once_in_order(store: Store, run_id: str) -> None:
-    tracker = MlflowTracker(store, run_id)
-    assert tracker.last_step() == -1
-    tracker.log([record(0), record(1)])
-    assert tracker.last_step() == 1
-    assert MlflowTracker(store, run_id).last_step() == 1
-    assert logged(store, run_id, "reward/m0") == [(0, 0.0), (1, 1.0)]
-
-
-def test_large_logs_are_cut_between_steps(
-    store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[list[Metric]] = []
-    tracker = MlflowTracker(store, run_id)
-    tracker.last_step()
-    monkeypatch.setattr(tracker._client, "log_batch", lambda run, metrics: sent.append(list(metrics)))
-    tracker.log([record(step, 399) for step in range(5)])  # 400 points a step, 1000 a call
-    assert [len(batch) for batch in sent] == [800, 800, 400]
-    assert [sorted({point.step for point in batch}) for batch in sent] == [[0, 1], [2, 3], [4]]
-
-
-def test_a_batch_whose_answer_was_lost_is_stored_once(
-    store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow.exceptions import MlflowException
-
-    tracker = MlflowTracker(store, run_id)
-    send, lost = tracker._client.log_batch, []
-
-    def lose_the_first(run: str, metrics: list[Metric]) -> None:
-        send(run, metrics=metrics)
-        if not lost:
-            lost.append(True)
-            raise MlflowException("connection reset")  # an internal error, which may pass
-
-    monkeypatch.setattr(tracker._client, "log_batch", lose_the_first)
-    tracker.log([record(0)])
-    assert lost
-    assert logged(store, run_id, "reward/m0") == [(0, 0.0)]
-
-
-def test_final_metrics_are_logged_once_at_step_0(store: Store, run_id: str) -> None:
-    for _ in range(2):  # the second time as after a crash
-        MlflowTracker(store, run_id).log_final({"final/gold": 1.5})
-    assert logged(store, run_id, "final/gold") == [(0, 1.5)]
-
-
-def test_nan_is_stored_as_nan(store: Store, run_id: str) -> None:
-    MlflowTracker(store, run_id).log([(0, {"reward/gap": math.nan, MARKER: 1.0})])
-    [(_, value)] = logged(store, run_id, "reward/gap")
-    assert math.isnan(value)
-
-
-def test_a_locked_database_is_waited_for(store: Store, run_id: str) -> None:
+def test_a_locked_database_is_waited_for(store: Store) -> None:
     file = sqlite_file(store.uri)
     assert file
     with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
         threading.Timer(1.0, other.execute, ["ROLLBACK"]).start()
-        MlflowTracker(store, run_id).log([record(0)])
-    assert logged(store, run_id, "reward/m0") == [(0, 0.0)]
+        store.tag_experiment("study", {"question": "why?"})
+    assert store.client.get_experiment_by_name("study").tags["question"] == '"why?"'
 
 
-def test_a_database_locked_for_too_long_is_one_sentence(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow.exceptions import MlflowException
-
+def test_a_database_locked_for_too_long_is_one_sentence(store: Store) -> None:
     def locked() -> None:
         raise MlflowException("(sqlite3.OperationalError)\ndatabase is locked")
 
-    hasty = Store(store.uri, store.artifacts, patience_seconds=0.1)
-    with pytest.raises(TrackingError, match=r"did not answer .*database is locked") as error:
-        hasty.patiently(locked)
+    with pytest.raises(AwayError, match=r"does not answer: .*database is locked; waited 0 s") as error:
+        replace(store, patience_seconds=0.1).patiently(locked)
     assert "run the same command again" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_server_that_is_not_there_is_away(store: Store) -> None:
+    absent = Store(f"http://127.0.0.1:{free_port()}", store.artifacts, patience_seconds=0.0)
+    with pytest.raises(AwayError, match="does not answer"):
+        absent.create_experiment("study")
 
 
 def test_a_refusal_is_not_waited_for(store: Store) -> None:
@@ -114,11 +59,47 @@ def test_a_refusal_is_not_waited_for(store: Store) -> None:
         store.patiently(lambda: store.client.get_run("0" * 32))
 
 
+def test_a_process_that_is_slower_to_create_an_experiment_takes_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, client = "contested", store.client
+    create = type(client).create_experiment
+
+    def be_slower(*arguments: object, **named: object) -> str:
+        monkeypatch.undo()
+        create(client, name)
+        raise MlflowException("it exists", error_code=RESOURCE_ALREADY_EXISTS)
+
+    monkeypatch.setattr(type(client), "create_experiment", be_slower)
+    assert store.create_experiment(name) == client.get_experiment_by_name(name).experiment_id
+
+
 def test_a_deleted_experiment_says_how_to_restore_it(store: Store) -> None:
     number = store.create_experiment("gone")
     store.client.delete_experiment(number)
     with pytest.raises(TrackingError, match=f"restore -x {number}"):
         store.create_experiment("gone")
+
+
+def test_a_missing_database_driver_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(TrackingError, match=r"needs the package psycopg; .*ppo-workbench\[postgres\]"):
+        Store("postgresql://nobody@127.0.0.1/none", store.artifacts).create_experiment("study")
+
+
+def test_passwords_are_not_shown(store: Store) -> None:
+    def fail() -> None:
+        raise MlflowException("request to http://me:secret@host/api failed")
+
+    with pytest.raises(AwayError) as error:
+        Store("http://me:secret@host", store.artifacts).attempt(fail)
+    assert "secret" not in str(error.value)
+    assert str(error.value).count("http://me:***@host") == 2
+
+
+def test_patience_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PATIENCE_VARIABLE, "7.5")
+    assert default_store(tmp_path).patience_seconds == 7.5
 
 
 def test_another_uri_is_taken_as_it_is(tmp_path: Path) -> None:

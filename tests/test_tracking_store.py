@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from workbench import tracking_store
-from workbench.tracking import MARKER, MlflowTracker, Store, default_store, sqlite_file
+from workbench.tracking import Store, default_store, sqlite_file
 from workbench.tracking_store import example_copy, export_example, served
+from workbench.uploader import points
 
 STEPS = 11
 
@@ -19,7 +20,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = default_store(tmp_path_factory.mktemp("home"))
     for name in ("mine", "mine/summary", "other"):
         run = store.client.create_run(store.create_experiment(name), run_name=f"{name}/s0")
-        MlflowTracker(store, run.info.run_id).log([(k, {MARKER: float(k)}) for k in range(STEPS)])
+        metrics = [point for k in range(STEPS) for point in points({"reward/proxy": float(k)}, 0, k)]
+        store.client.log_batch(run.info.run_id, metrics=metrics)
         store.client.log_text(run.info.run_id, name, "recipe.txt")
     return store
 

@@ -66,13 +66,18 @@ def save_checkpoint(folder: Path, ppo: "Ppo", progress: Progress) -> Path:
     except OSError as error:
         with suppress(OSError):  # it may be the folder itself that is in the way
             partial.unlink()
-        raise CheckpointError(
-            f"cannot write {path}: {error.strerror};"
-            " make room or make the folder writable, then run the same command again"
-        ) from error
+        raise cannot_write(path, error) from error
     for old in _checkpoints(folder)[KEPT:]:
         old.unlink()
     return path
+
+
+def cannot_write(path: Path, error: OSError) -> CheckpointError:
+    """Say that a file cannot be written, and what to do."""
+    return CheckpointError(
+        f"cannot write {path}: {error.strerror};"
+        " make room or make the folder writable, then run the same command again"
+    )
 
 
 def load_checkpoint(folder: Path, ppo: "Ppo", run: str) -> Progress | None:

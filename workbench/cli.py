@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ablations.trials import Status
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
-"""Exit statuses: a trial failed; the command cannot be carried out; stopped by Ctrl-C."""
+"""Exit statuses: a trial or an upload failed; the command cannot be carried out; stopped by Ctrl-C."""
 
 app = typer.Typer(
     help=(
@@ -172,6 +172,7 @@ def ablate(
     with _resumable():
         statuses = runner.ablate(asked, home, options)
     _print_outcome(statuses, asked.ppo.iterations)
+    _upload(home / "studies" / asked.name, None)
     if any(status.state != "failed" for status in statuses):
         _report(asked.name, home)
     if any(status.state == "failed" for status in statuses):
@@ -261,6 +262,27 @@ def report(study: StudyArgument, home: HomeOption = HOME) -> None:
 
 
 @app.command()
+def sync(
+    study: Annotated[
+        str | None, typer.Argument(help="Study; else everything in the home folder.")
+    ] = None,
+    home: HomeOption = HOME,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow store; else the one that each run was meant for.")
+    ] = None,
+) -> None:
+    """Upload to MLflow what runs could not deliver while the store was away.
+
+    Example: workbench sync quickstart
+    """
+    folder = _find(study, home).path if study else home
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if not _upload(folder, tracking_uri):
+        typer.echo("everything is in MLflow")
+
+
+@app.command()
 def ui(
     home: HomeOption = HOME,
     port: Annotated[int, typer.Option(help="TCP port on this machine; 0 takes a free one.")] = 5000,
@@ -325,20 +347,20 @@ def main() -> None:
 
 def _statuses(study: str, home: Path) -> "tuple[StudyFolder, list[Status]]":
     """Say how a study's cells stand, without torch, so that it answers at once."""
-    from ablations.folder import find_study
     from ablations.trials import Trials
 
-    folder = find_study(home, _study_name(study))
+    folder = _find(study, home)
     return folder, Trials(folder, folder.outline()).status()
 
 
-def _study_name(study: str) -> str:
-    """Return the name of a study that is given by its name or its file."""
+def _find(study: str, home: Path) -> "StudyFolder":
+    """Return the folder of a study that is given by its name or its file."""
+    from ablations.folder import find_study
     from workbench.yaml_files import read_yaml
 
     path = Path(study)
     is_file = path.suffix in (".yaml", ".yml")
-    return str(read_yaml(path).get("name", path.stem)) if is_file else study
+    return find_study(home, str(read_yaml(path).get("name", path.stem)) if is_file else study)
 
 
 def _dry_run(study: "Study", home: Path, options: Any) -> None:
@@ -360,6 +382,19 @@ def _print_outcome(statuses: "list[Status]", iterations: int) -> None:
     for status in statuses:
         if status.error:
             typer.echo(f"{status.cell.name} failed: {status.error}", err=True)
+
+
+def _upload(folder: Path, tracking_uri: str | None) -> int:
+    """Upload the spools below a folder, say what became of each, and return how many there were."""
+    from workbench.sync import sync
+
+    uploads = sync(folder, tracking_uri)
+    for upload in uploads:
+        told = upload.reason or f"{upload.state}, {upload.steps} steps sent"
+        typer.echo(f"{upload.name}: {told}", err=upload.state == "failed")
+    if any(upload.state == "failed" for upload in uploads):
+        raise typer.Exit(FAILED)
+    return len(uploads)
 
 
 def _report(study: str, home: Path) -> None:

@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 from workbench.recipe import Recipe
+from workbench.run_log import RunLog
 from workbench.settings import PpoSettings, PrepareSettings, TaskSettings
 from workbench.signals import stop_request
 from workbench.stages.prepare import prepare
 from workbench.tasks import make_task
-from workbench.tracking import RunLog, Store
+from workbench.tracking import Store
 from workbench.training import Result, Run, make_accelerator
 
 EXPERIMENT = "train"
@@ -41,13 +42,12 @@ def train_one(
     Raises:
         Interrupted: on Ctrl-C or SIGTERM, when the checkpoint is written.
     """
-    experiment = store.create_experiment(EXPERIMENT)
     task, accelerator = make_task(task_settings), make_accelerator(device)
     prepared = prepare(task, prepare_settings, home, accelerator, ppo.max_response_tokens)
     run = Run(task, recipe, ppo, prepared, seed, home / EXPERIMENT, accelerator)
     run.folder = home / EXPERIMENT / f"{recipe.name}-s{seed}-{run.fingerprint}"
     with stop_request() as is_asked:
-        _, result = RunLog(store, experiment, recipe.name, run, {}).train(is_asked)
+        _, result = RunLog(store, EXPERIMENT, recipe.name, run, {}).train(is_asked)
     return save_policy(run), result
 
 

@@ -30,12 +30,8 @@ from workbench.tasks.base import Task, Tokens
 class Tracker(Protocol):
     """Where the metrics of one run go."""
 
-    def last_step(self) -> int:
-        """Return the last step that has arrived, or −1."""
-        ...
-
     def log(self, records: Sequence[Record]) -> None:
-        """Log records, all of one step or none."""
+        """Log records; those of a step that was logged before change nothing."""
         ...
 
 
@@ -87,7 +83,7 @@ class Run:
         """Train to the end, from the last checkpoint if there is one.
 
         Args:
-            tracker: gets the records after every checkpoint, each step once.
+            tracker: gets every record as soon as it is there; after a checkpoint those before it again.
             is_interrupted: asked after every iteration; True saves a checkpoint and raises.
         Raises:
             Interrupted: if asked to stop.
@@ -98,25 +94,25 @@ class Run:
         progress = load_checkpoint(self.folder, self.ppo, self.fingerprint)
         progress = progress or Progress(self.fingerprint, 0, [])
         self.history = progress.history
-        self._report(tracker)
+        tracker.log(self.history)
         is_over = bool(self.history) and has_diverged(self.history[-1][1])
         span = range(progress.iteration, progress.iteration if is_over else settings.iterations)
         for k in track(span, total=len(span), title=f"{self.recipe.name}/s{self.seed}"):
             self.history.append((k, self._iterate(k)))
+            tracker.log(self.history[-1:])
             progress.iteration = k + 1
             diverged = has_diverged(self.history[-1][1])
             stop = is_interrupted()
             is_last = k + 1 == settings.iterations
             if stop or diverged or is_last or (k + 1) % settings.checkpoint_every == 0:
                 save_checkpoint(self.folder, self.ppo, progress)
-                self._report(tracker)
             if diverged:
                 break
             if stop:
                 raise Interrupted(f"stopped after iteration {k + 1} of {settings.iterations}")
         if progress.iteration == settings.iterations and self.history[-1][0] < settings.iterations:
             self.history.append((settings.iterations, finite(self.evaluator.metrics())))
-        self._report(tracker)
+            tracker.log(self.history[-1:])
         return self._result()
 
     @cached_property
@@ -212,11 +208,6 @@ class Run:
                 f"a prompt of {longest} tokens and a response of {self.settings.max_response_tokens} "
                 f"exceed the model's context of {room}; lower max_response_tokens or the prompts' cap"
             )
-
-    def _report(self, tracker: Tracker) -> None:
-        """Send the records that have not arrived yet."""
-        last = tracker.last_step()
-        tracker.log([record for record in self.history if record[0] > last])
 
     def _result(self) -> Result:
         collapse = find_collapse(self.history, self.evaluator.gold_error())

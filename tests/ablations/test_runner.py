@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from ablations.folder import find_study
 from ablations.locks import LockedError
@@ -14,8 +15,9 @@ from ablations.plan import ChangedStudyError
 from ablations.runner import ablate, begun, dry_run
 from ablations.trials import Trials
 from ablations.worker import Stop
-from tests.ablations.toy import OPTIONS, gone, points, run_here, run_names, toy
+from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
 from workbench.glossary import GLOSSARY
+from workbench.sync import sync
 from workbench.tracking import default_store
 from workbench.training import Run
 
@@ -194,17 +196,20 @@ def test_a_dry_run_of_a_finished_study_has_nothing_to_estimate(undisturbed: Path
     assert dry_run(toy(), undisturbed, OPTIONS)[1] is None
 
 
-def test_a_run_killed_right_after_it_was_created_does_not_block_the_study(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_store_that_refuses_costs_no_trial_and_gets_everything_later(
+    prepared: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        """Stands for SIGKILL: nothing catches it."""
+    def refuse(*_: Any, **__: Any) -> None:
+        raise MlflowException("not today", error_code=BAD_REQUEST)
 
-    def die(*_: Any, **__: Any) -> None:
-        raise Killed
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_batch", refuse)
+        statuses = run_here(toy(), prepared)
+    assert all(status.state in ("ok", "collapsed") for status in statuses)
+    assert points(prepared) == []  # the runs were created, and nothing else
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(MlflowClient, "log_batch", die)
-        run_here(toy(), prepared, process=gone())
-    run_here(toy(), prepared)
+    run_here(toy(), prepared)  # such runs do not block the study
+    assert [upload.state for upload in sync(prepared)] == ["arrived"] * len(CELLS)
+    assert points(prepared) == points(undisturbed)
     assert run_names(prepared) == sorted(CELLS)
+    assert sync(prepared) == []

@@ -1,0 +1,167 @@
+"""What a run says of itself, from its parameters to how it ended: into its spool, and so to MLflow."""
+
+import json
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.checkpoint import CheckpointError
+from workbench.environment import git_commit, hardware, versions
+from workbench.errors import one_sentence
+from workbench.spool import Spool, open_spool
+from workbench.tracking import Store, sqlite_file
+from workbench.training import Interrupted, Result, Run
+from workbench.uploader import Delivery, Uploader
+
+HURRY_SECONDS = 5.0
+"""How long a run that was asked to stop waits for the store."""
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """The MLflow run of one arm and seed.
+
+    Training writes a spool beside the checkpoints, and a thread replays it into MLflow. A store that
+    is locked or away, even from the start, costs the training no time.
+
+    Attributes:
+        store: where the run belongs.
+        experiment: name of the experiment.
+        arm: name of the arm.
+        run: what is trained.
+        tags: tags besides those that every run has, such as `optuna_trial`.
+    """
+
+    store: Store
+    experiment: str
+    arm: str
+    run: Run
+    tags: Mapping[str, str]
+
+    def train(self, is_interrupted: Callable[[], bool] = lambda: False) -> tuple[str | None, Result]:
+        """Train the run to its end and write down how it ended.
+
+        Returns:
+            MLflow's run id, None if the store was never there, and the result.
+        Raises:
+            Interrupted: if asked to stop.
+            CheckpointError: if the disk is full, or the checkpoint belongs to another run.
+            Exception: whatever made the run fail; its outcome and error are written down.
+        """
+        with open_spool(self.run.folder, self.run.fingerprint) as spool:
+            spool.write("open", self.opening())
+            spool.write("text", {"path": "recipe.txt", "text": describe_run(self.run)})
+            delivery = Delivery(self.store, spool.path)
+            with Uploader(delivery, self.store.interval_seconds) as uploader:
+                result = self._train(spool, uploader, is_interrupted)
+            return delivery.run_id, result
+
+    def _train(self, spool: Spool, uploader: Uploader, is_interrupted: Callable[[], bool]) -> Result:
+        def patience() -> float:
+            return HURRY_SECONDS if is_interrupted() else self.store.patience_seconds
+
+        try:
+            result = self.run.train(spool, is_interrupted)
+        except (Interrupted, CheckpointError):
+            uploader.finish(lambda: HURRY_SECONDS)
+            raise
+        except Exception as error:
+            _write_failure(spool, error)
+            _deliver(spool, uploader, patience)
+            raise
+        _write_result(spool, result)
+        _deliver(spool, uploader, patience)
+        return result
+
+    def opening(self) -> dict[str, Any]:
+        """Say who the run is and where it belongs."""
+        name, run = f"{self.arm}/s{self.run.seed}", self.run.fingerprint
+        return {
+            "name": name,
+            "run": run,
+            "experiment": self.experiment,
+            "store": store_address(self.store, self.run.folder),
+            "params": {key: str(value) for key, value in self.params().items()},
+            "tags": {"workbench.cell": name, "workbench.run": run, "outcome": "running"}
+            | self.facts()
+            | dict(self.tags),
+        }
+
+    def params(self) -> dict[str, Any]:
+        """Return arm, seed, task, and the recipe and settings flattened."""
+        run = self.run
+        params: dict[str, Any] = {"arm": self.arm, "seed": run.seed, "task": run.task.name}
+        params |= {f"trick.{trick.name}": "true" for trick in run.recipe.tricks}
+        params |= run.recipe.parameters()
+        return params | {f"ppo.{key}": value for key, value in run.settings.model_dump().items()}
+
+    def facts(self) -> dict[str, str]:
+        """Return the tags that every run has."""
+        return {
+            "recipe_hash": self.run.recipe.fingerprint(),
+            "prepared_hash": self.run.prepared.fingerprint,
+            "git_commit": git_commit(),
+            "hardware": hardware(self.run.accelerator.device),
+            "versions": json.dumps(versions()),
+        }
+
+
+def store_address(store: Store, folder: Path) -> dict[str, str]:
+    """Say where a store is, seen from a run's folder, so that both may move together."""
+    database = sqlite_file(store.uri)
+    uri = f"sqlite:///{_seen_from(folder, database)}" if database else store.uri
+    return {"uri": uri, "artifacts": _seen_from(folder, store.artifacts)}
+
+
+def store_at(address: Mapping[str, str], folder: Path) -> Store:
+    """Return the store that `store_address` has written into a spool in this folder."""
+    database = sqlite_file(address["uri"])
+    uri = f"sqlite:///{(folder / database).resolve()}" if database else address["uri"]
+    return Store(uri, (folder / address["artifacts"]).resolve())
+
+
+def describe_run(run: Run) -> str:
+    """Write down recipe and settings as text."""
+    lines = [f"{run.recipe.name} {run.recipe.fingerprint()}", ""]
+    lines += [f"{key} = {value}" for key, value in run.recipe.parameters().items()]
+    bare = [trick.name for trick in run.recipe.tricks if not trick.hypers()]
+    lines += [*bare, "", *(f"ppo.{key} = {value}" for key, value in run.settings.model_dump().items())]
+    return "\n".join(lines) + "\n"
+
+
+def _write_result(spool: Spool, result: Result) -> None:
+    spool.write("text", {"path": "samples.json", "text": _table(result.samples)})
+    spool.write("final", {"metrics": result.final})
+    collapse = result.collapse
+    tags = {"mlflow.loggedArtifacts": json.dumps([{"path": "samples.json", "type": "table"}])}
+    if collapse:
+        tags |= {"collapse_iteration": str(collapse.iteration), "collapse_reason": collapse.reason}
+    tags |= {"outcome": "collapsed" if collapse else "ok"}
+    spool.write("end", {"tags": tags, "status": "FINISHED"})
+
+
+def _write_failure(spool: Spool, error: Exception) -> None:
+    text = "".join(traceback.format_exception(error))
+    spool.write("text", {"path": "error.txt", "text": text})
+    tags = {"error": one_sentence(error), "outcome": "failed"}
+    spool.write("end", {"tags": tags, "status": "FAILED"})
+
+
+def _deliver(spool: Spool, uploader: Uploader, patience: Callable[[], float]) -> None:
+    """Keep the spool of a run that has ended only if not all of it has arrived."""
+    spool.flush()
+    if uploader.finish(patience):
+        spool.path.unlink()
+
+
+def _seen_from(folder: Path, path: Path) -> str:
+    return os.path.relpath(path.resolve(), folder.resolve())
+
+
+def _table(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Write a table as MLflow's `log_table` does, which would append to what a crash left behind."""
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return json.dumps({"columns": list(columns), "data": rows})
