@@ -1,8 +1,12 @@
 """The collapse rule on histories made by hand."""
 
 from math import inf, nan
+from typing import Any
 
-from workbench.collapse import Collapse, Record, find_collapse
+import pytest
+
+from workbench.collapse import Collapse, CollapseWatch, Record, find_collapse
+from workbench.settings import CollapseRule
 
 GOLD_ERROR = 0.1
 """Two of these below the start, 1.0 − 0.2, is the line."""
@@ -103,3 +107,81 @@ def test_a_fall_of_gold_before_the_numbers_run_away_is_the_collapse() -> None:
     history.append((8, monitored() | {"policy/kl_to_sft": nan}))
     found = find_collapse(history, GOLD_ERROR)
     assert found is not None and found.iteration == 4
+
+
+def test_of_two_rows_the_first_is_told() -> None:
+    bad = [monitored(distinct=0.44)] * 5
+    found = find_collapse(unjudged(*bad, monitored(), *bad), None)
+    assert found == Collapse(1, "fewer than half as many distinct responses")
+
+
+@pytest.mark.parametrize(
+    ("rule", "held", "collapsed", "reason"),
+    [
+        # 0.9 · ⅓ = 0.3
+        (
+            {"distinct_share": 1 / 3},
+            {"distinct": 0.31},
+            {"distinct": 0.29},
+            "fewer than 33.3333 % as many",
+        ),
+        ({"truncated_rise": 0.2}, {"truncated": 0.19}, {"truncated": 0.21}, "more than 20 % of the"),
+        ({"perplexity_factor": 3}, {"perplexity": 11.9}, {"perplexity": 12.1}, "off by a factor of 3"),
+        ({"perplexity_factor": 3}, {"perplexity": 1.34}, {"perplexity": 1.33}, "off by a factor of 3"),
+    ],
+)
+def test_each_number_of_the_monitors_rule_can_be_set(
+    rule: dict[str, float], held: dict[str, float], collapsed: dict[str, float], reason: str
+) -> None:
+    numbers = CollapseRule(**rule)
+    assert find_collapse(unjudged(*[monitored(**held)] * 9), None, numbers) is None
+    found = find_collapse(unjudged(*[monitored(**collapsed)] * 5), None, numbers)
+    assert found is not None and found.iteration == 1
+    assert reason in found.reason
+
+
+def test_how_long_it_has_to_last_can_be_set() -> None:
+    few, fall = unjudged(*[monitored(distinct=0.44)] * 3), evaluated((1, 0), *[(0.7, 2)] * 3)
+    for wanted, is_collapse in ((3, True), (4, False)):
+        rule = CollapseRule(iterations_in_a_row=wanted, evaluations_in_a_row=wanted)
+        assert (find_collapse(few, None, rule) is not None) is is_collapse
+        assert (find_collapse(fall, GOLD_ERROR, rule) is not None) is is_collapse
+
+
+def test_the_margin_of_gold_can_be_set() -> None:
+    for gold, is_collapse in ((0.71, False), (0.69, True)):  # 1 − 3 · 0.1 = 0.7
+        history = evaluated((1, 0), (gold, 2), (gold, 2))
+        found = find_collapse(history, GOLD_ERROR, CollapseRule(standard_errors=3))
+        assert (found is not None) is is_collapse
+
+
+@pytest.mark.parametrize(
+    ("history", "gold_error", "noticed"),
+    [
+        (evaluated((1, 0), (0.7, 1), (0.7, 1), (0.7, 1)), GOLD_ERROR, 4),  # bad at 2 and 4
+        (unjudged(*[monitored(distinct=0.1)] * 7), None, 5),  # bad from 1 on
+        (unjudged(monitored(), monitored() | {"policy/kl_to_sft": nan}), None, 2),
+        (unjudged(*[monitored()] * 7), None, None),
+    ],
+)
+def test_a_collapse_is_noticed_with_the_record_that_completes_the_row(
+    history: list[Record], gold_error: float | None, noticed: int | None
+) -> None:
+    watch, known = CollapseWatch(CollapseRule(), gold_error), []
+    for done, record in enumerate(history, start=1):
+        watch.see(record)
+        assert watch.collapse == find_collapse(history[:done], gold_error)
+        known += [record[0]] if watch.collapse else []
+    assert watch.noticed == noticed == (known[0] if known else None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"standard_errors": -1}, {"evaluations_in_a_row": 0}, {"distinct_share": 1.1},
+        {"truncated_rise": -0.1}, {"perplexity_factor": 0.9}, {"iterations_in_a_row": 0},
+    ],
+)  # fmt: skip
+def test_a_rule_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        CollapseRule(**wrong)

@@ -86,6 +86,25 @@ class PpoSettings(Settings):
         return self
 
 
+class CollapseRule(Settings):
+    """When a run counts as collapsed: `workbench.collapse.find_collapse` says it in words."""
+
+    standard_errors: float = Field(
+        2.0, ge=0, description="judged: fall of gold, in standard errors of the start's mean gold"
+    )
+    evaluations_in_a_row: int = Field(2, gt=0, description="judged: how long the fall has to last")
+    distinct_share: float = Field(
+        0.5, ge=0, le=1, description="unjudged: fewer distinct responses than this share of the start's"
+    )
+    truncated_rise: float = Field(
+        0.5, ge=0, le=1, description="unjudged: share of responses cut at the cap, beyond the start's"
+    )
+    perplexity_factor: float = Field(
+        2.0, ge=1, description="unjudged: perplexity above the start's, or below it, by this factor"
+    )
+    iterations_in_a_row: int = Field(5, gt=0, description="unjudged: how long any of these has to last")
+
+
 class TaskSettings(BaseModel):
     """A task by name; every other key belongs to that task and is checked by it."""
 
