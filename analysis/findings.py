@@ -175,6 +175,7 @@ def limits(study: Study, tables: Tables) -> list[str]:
         *_few_seeds(study),
         *_missing(study),
         *_disagreements(tables.runs),
+        *_pruned(study),
         *_not_finite(study),
     ]
 
@@ -260,6 +261,19 @@ def _disagreements(runs: pd.DataFrame) -> list[str]:
     return [
         f"Gold fell below its start for three iterations in {_some(names)}, which nevertheless "
         "ended as not collapsed; for the warnings they count as falls."
+    ]
+
+
+def _pruned(study: Study) -> list[str]:
+    if "stopped_at" not in study.runs:
+        return []
+    runs = study.runs[study.runs["stopped_at"].notna()]
+    names = [f"{run.arm}/s{run.seed} after {run.stopped_at}" for run in runs.itertuples()]
+    were = "runs that had collapsed were" if len(names) > 1 else "run that had collapsed was"
+    return [
+        f"{len(names)} {were} ended early ({_some(names)} iterations): final values are those at the "
+        "stop, comparisons of the end set them beside those of runs that went on, and curves beyond a "
+        "stop are of the other runs alone."
     ]
 
 

@@ -226,6 +226,16 @@ def test_runs_that_have_not_started_are_listed(study: Study) -> None:
     assert "2 of 12 runs have not started: ppo_max/s5, vanilla/s5." in said
 
 
+def test_runs_that_were_pruned_are_named_with_their_stop(study: Study) -> None:
+    stops: list[str | None] = [None] * len(study.runs)
+    stops[0] = "41"
+    name = f"{study.runs['arm'][0]}/s{study.runs['seed'][0]}"
+    pruned = replace(study, runs=study.runs.assign(stopped_at=stops))
+    [said] = [one for one in limits(pruned, tables_of(pruned)) if "early" in one]
+    assert said.startswith(f"1 run that had collapsed was ended early ({name} after 41 iterations): ")
+    assert not any("ended early" in one for one in limits(study, tables_of(study)))
+
+
 def test_samples_that_are_no_table_are_left_out(make_store: Callable[[Plan], str]) -> None:
     uri = make_store(SMALL)
     for file in Path(uri.removeprefix("sqlite:///")).parent.rglob("samples.json"):
