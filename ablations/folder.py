@@ -51,7 +51,7 @@ class Outline:
             arms=tuple(content["recipes"]),
             seeds=tuple(study["seeds"]),
             iterations=study["ppo"]["iterations"],
-            retries=study.get("retries", 0),
+            retries=study["retries"],
             storage=content["storage"],
             grace_seconds=content["grace_seconds"],
             tracking_uri=content["tracking_uri"],

@@ -109,6 +109,9 @@ def make_plan(
         "task": {"name": study.task.name, **task_settings(study.task).model_dump()},
         "prepare": study.prepare.model_dump(),
         "ppo": study.ppo.model_dump(exclude={"checkpoint_every"}),
+        # These two only where they were chosen, so that studies from before they existed go on.
+        "collapse": study.collapse.model_dump(exclude_defaults=True),
+        "prune": study.prune.model_dump() if study.prune else {},
     }
     recipes = {arm: recipe.fingerprint() for arm, recipe in study.recipes.items()}
     return Plan(
@@ -206,7 +209,7 @@ def open_study(
 
 def _changes(old: Plan, new: Plan) -> Iterator[str]:
     for key in sorted({*old.settings, *new.settings}):
-        before, after = old.settings.get(key), new.settings.get(key)
+        before, after = (plan.settings.get(key, "the default") for plan in (old, new))
         if json.dumps(before) != json.dumps(after):
             yield f"{key} was {before} and is now {after}"
     for arm, recipe in old.recipes.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ablations.folder import StudyFolder
 from ablations.plan import Plan
+from ablations.pruners import NO_JUDGE
 from ablations.study import Study
 from workbench.loading import require_folder
 from workbench.stages.prepare import Prepared, prepare
@@ -26,7 +27,10 @@ def check_inputs(study: Study) -> Task:
     for path in (study.prepare.policy.path, study.prepare.reward_model.path):
         if path:
             require_folder(path)
-    return make_task(study.task)
+    task = make_task(study.task)
+    if study.prune and study.prune.rule == "gold" and task.gold((), ()) is None:
+        raise ValueError(NO_JUDGE)
+    return task
 
 
 def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepared:

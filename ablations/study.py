@@ -11,7 +11,15 @@ from workbench.names import unknown
 from workbench.plugins import load_plugins
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
-from workbench.settings import PpoSettings, PrepareSettings, Settings, TaskSettings, sentence
+from workbench.settings import (
+    CollapseRule,
+    PpoSettings,
+    PrepareSettings,
+    PruneSettings,
+    Settings,
+    TaskSettings,
+    sentence,
+)
 from workbench.tasks import task_settings
 from workbench.textbook import textbook_optimisation, textbook_sampling
 from workbench.trick import Value
@@ -73,6 +81,12 @@ class Study(Settings):
     baseline: str | None = Field(None, description="arm that the others are compared with")
     seeds: Annotated[list[int], BeforeValidator(_as_seeds)] = Field(
         [0, 1, 2, 3, 4], min_length=1, description="a number of seeds, or a list of them"
+    )
+    collapse: CollapseRule = Field(CollapseRule(), description="when a run counts as collapsed")
+    prune: PruneSettings | None = Field(
+        None,
+        description="ends runs that have collapsed; by default none, as collapse is what a study of"
+        " arms and seeds is to find",
     )
 
     @model_validator(mode="after")
@@ -255,7 +269,9 @@ def parse_seeds(text: str) -> int | list[int]:
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split(".")
     for part in path:
-        content = content.setdefault(part, {})
+        if content.get(part) is None:
+            content[part] = {}
+        content = content[part]
         if not isinstance(content, dict):
             raise ValueError(f"--set {key}: '{part}' has no keys of its own")
     content[last] = value

@@ -76,12 +76,14 @@ class Outcome:
         final: final metrics.
         run_id: MLflow's id of the run, if it is known.
         iterations: that were done.
+        stopped_at: iterations done, where a pruner ended the run before its last; else None.
     """
 
     state: Literal["ok", "collapsed"]
     final: Mapping[str, float]
     run_id: str | None
     iterations: int
+    stopped_at: int | None = None
 
 
 @dataclass
@@ -193,9 +195,9 @@ class Trials:
 
     def record(self, claim: Claim, outcome: Outcome) -> None:
         """Say how the cell ended that a claim was training; a claim of one cell is over then."""
-        attributes = {"outcome": outcome.state, "run_id": outcome.run_id}
-        values = [objective(outcome.final)]
-        self._complete(claim, values, {**attributes, "iterations": outcome.iterations})
+        attributes: dict[str, Any] = {"outcome": outcome.state, "run_id": outcome.run_id}
+        attributes |= {"iterations": outcome.iterations, "stopped_at": outcome.stopped_at}
+        self._complete(claim, [objective(outcome.final)], attributes)
 
     def fail(self, claim: Claim, error: str) -> None:
         """Say that a cell failed, and why; it is enqueued again as often as the study retries."""

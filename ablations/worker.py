@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from ablations.folder import StudyFolder, find_study
 from ablations.plan import Plan, require_plan, tracking_store
 from ablations.processes import Process
+from ablations.pruners import make_pruner
 from ablations.storage import StorageError
 from ablations.trials import DONE, Claim, Outcome, Trials
 from workbench.checkpoint import CheckpointError
@@ -180,14 +182,15 @@ class Worker:
         except Exception as error:
             trials.fail(claim, one_sentence(error))
             return 0
-        return Outcome("collapsed" if result.collapse else "ok", result.final, run_id, pulse.done)
+        state: Literal["ok", "collapsed"] = "collapsed" if result.collapse else "ok"
+        return Outcome(state, result.final, run_id, pulse.done, result.stopped_at)
 
     def _log(self, claim: Claim) -> RunLog:
         plan, cell = self.plan, claim.cell
         recipe = plan.recipe(cell.arm, claim.parameters)
         run = Run(
             self._task, recipe, plan.study.ppo, self._prepared, cell.seed, self.folder.cell(cell),
-            self._accelerator,
+            self._accelerator, plan.study.collapse, make_pruner(plan.study),
         )  # fmt: skip
         tags = {"optuna_trial": str(claim.number), "settings_hash": plan.settings_hash}
         return RunLog(self._store, self.folder.name, cell.arm, run, tags)

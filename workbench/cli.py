@@ -104,6 +104,7 @@ def train(
 
     Example: workbench train --recipe vanilla --with token_kl_penalty.weight=0.05 --iterations 50
     """
+    from ablations.pruners import make_pruner
     from ablations.study import make_arm_study
     from workbench.environment import settle_process
     from workbench.tracking import default_store
@@ -116,13 +117,16 @@ def train(
     settle_process()
     with _resumable():
         policy, result = train_one(
-            arm, asked.task, asked.prepare, asked.ppo, seed=seed, home=home,
+            arm, asked.task, asked.prepare, asked.ppo, collapse_rule=asked.collapse,
+            pruner=make_pruner(asked), seed=seed, home=home,
             store=default_store(home, tracking_uri), device=device,
         )  # fmt: skip
     for name, value in result.final.items():
         typer.echo(f"{name:<28} {value:10.4g}")
     if result.collapse:
         typer.echo(f"collapsed at iteration {result.collapse.iteration}: {result.collapse.reason}")
+    if result.stopped_at is not None:
+        typer.echo(f"pruned after {result.stopped_at} of {asked.ppo.iterations} iterations")
     typer.echo(f"policy: {policy}")
 
 

@@ -14,6 +14,7 @@ from workbench.glossary import GLOSSARY
 from workbench.names import unknown
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
+from workbench.settings import CollapseRule, PruneSettings, Settings
 from workbench.synonyms import also_called
 from workbench.trick import Trick
 from workbench.tricks import TEXTBOOK, registry
@@ -229,7 +230,7 @@ def metric_table() -> Table:
 
 
 def monitors_page() -> str:
-    """Write docs/monitors.md from the glossary and the rule of collapse."""
+    """Write docs/monitors.md from the glossary, the rule of collapse and that of pruning."""
     rule = inspect.cleandoc(collapse.find_collapse.__doc__ or "").split("\n\n")[1]
     rows = [
         f"| `{m.name}` | {m.unit} | {_cell(m.estimator)} | {_cell(m.source)} |"
@@ -256,8 +257,25 @@ def monitors_page() -> str:
             "",
             rule,
             "",
+            "These numbers are settings, the key `collapse` of a study file:",
+            "",
+            *_settings_rows(CollapseRule),
+            "",
+            "## Ending collapsed runs early",
+            "",
+            inspect.cleandoc(PruneSettings.__doc__ or "").partition("\n\n")[2],
+            "",
+            *_settings_rows(PruneSettings),
+            "",
         ]
     )
+
+
+def _settings_rows(kind: type[Settings]) -> list[str]:
+    rows = [
+        f"| `{n}` | {f.default} | {_cell(f.description or '')} |" for n, f in kind.model_fields.items()
+    ]
+    return ["| key | default | meaning |", "|---|---|---|", *rows]
 
 
 def _cell(text: str) -> str:

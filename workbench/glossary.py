@@ -322,7 +322,8 @@ _METRICS = (
         "final/gold",
         "final gold score",
         "gold",
-        "mean of eval/gold over the last tenth of the evaluations, at least one",
+        "mean of eval/gold over the last tenth of the evaluations, at least one; of a run that was "
+        "pruned, of those up to its stop",
         _GAO,
         "up",
     ),

@@ -96,7 +96,7 @@ class RunLog:
         params: dict[str, Any] = {"arm": self.arm, "seed": run.seed, "task": run.task.name}
         params |= {f"trick.{trick.name}": "true" for trick in run.recipe.tricks}
         params |= run.recipe.parameters()
-        return params | {f"ppo.{key}": value for key, value in run.settings.model_dump().items()}
+        return params | run_settings(run)
 
     def facts(self) -> dict[str, str]:
         """Return the tags that every run has."""
@@ -123,12 +123,19 @@ def store_at(address: Mapping[str, str], folder: Path) -> Store:
     return Store(uri, (folder / address["artifacts"]).resolve())
 
 
+def run_settings(run: Run) -> dict[str, Any]:
+    """Return what a run was told besides its recipe, flattened: PPO, the collapse rule, pruning."""
+    parts = {"ppo": run.settings, "collapse": run.collapse_rule}
+    parts |= {"prune": run.pruner.settings} if run.pruner else {}
+    return {f"{name}.{key}": value for name, part in parts.items() for key, value in part}
+
+
 def describe_run(run: Run) -> str:
     """Write down recipe and settings as text."""
     lines = [f"{run.recipe.name} {run.recipe.fingerprint()}", ""]
     lines += [f"{key} = {value}" for key, value in run.recipe.parameters().items()]
     bare = [trick.name for trick in run.recipe.tricks if not trick.hypers()]
-    lines += [*bare, "", *(f"ppo.{key} = {value}" for key, value in run.settings.model_dump().items())]
+    lines += [*bare, "", *(f"{key} = {value}" for key, value in run_settings(run).items())]
     return "\n".join(lines) + "\n"
 
 
@@ -139,6 +146,8 @@ def _write_result(spool: Spool, result: Result) -> None:
     tags = {"mlflow.loggedArtifacts": json.dumps([{"path": "samples.json", "type": "table"}])}
     if collapse:
         tags |= {"collapse_iteration": str(collapse.iteration), "collapse_reason": collapse.reason}
+    if result.stopped_at is not None:
+        tags["stopped_at"] = str(result.stopped_at)
     tags |= {"outcome": "collapsed" if collapse else "ok"}
     spool.write("end", {"tags": tags, "status": "FINISHED"})
 

@@ -1,7 +1,8 @@
 """Settings of the pipeline, validated: a wrong key or value is one sentence before anything runs."""
 
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -105,6 +106,29 @@ class CollapseRule(Settings):
     iterations_in_a_row: int = Field(5, gt=0, description="unjudged: how long any of these has to last")
 
 
+class PruneSettings(Settings):
+    """Which collapsed runs are ended before their last iteration, and how soon.
+
+    With the key `prune` in a study file, a run ends once its own records say that it has collapsed and
+    `patience` further iterations have passed. Up to there it is the run that it would have been. It is
+    evaluated once more, its policy is kept, and it counts as collapsed: at the iteration that the rule
+    of the verdict names, or where that rule had seen nothing, the rule of pruning. Its tag `stopped_at`
+    says how many iterations it was trained for. Its final values are those at its stop, not those that
+    it would have had at the end, and its curves end there, so that the mean of an arm is from then on
+    the mean of the runs that went on. Without the key, which is the default, no run is ended: where
+    arms are compared, what becomes of a collapsed run is part of the answer.
+    """
+
+    rule: Literal["collapse", "gold", "monitors"] = Field(
+        "collapse",
+        description="`collapse`: the rule of the verdict; `gold`: its judged half, which needs a gold"
+        " judge; `monitors`: its unjudged half, even where there is a judge",
+    )
+    patience: int = Field(
+        10, ge=0, description="iterations for which a run goes on after its records say so"
+    )
+
+
 class TaskSettings(BaseModel):
     """A task by name; every other key belongs to that task and is checked by it."""
 
@@ -144,6 +168,8 @@ def _known_keys(error: ValidationError, path: tuple[int | str, ...]) -> list[str
             model = {f.alias or n: f.annotation for n, f in model.model_fields.items()}[str(part)]
         else:  # dict[str, Model]: the part is a key that the user chose
             model = get_args(model)[-1]
+        if get_origin(model) is UnionType:  # Model | None
+            model = get_args(model)[0]
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

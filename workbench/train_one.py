@@ -5,12 +5,12 @@ from pathlib import Path
 
 from workbench.recipe import Recipe
 from workbench.run_log import RunLog
-from workbench.settings import PpoSettings, PrepareSettings, TaskSettings
+from workbench.settings import CollapseRule, PpoSettings, PrepareSettings, TaskSettings
 from workbench.signals import stop_request
 from workbench.stages.prepare import prepare
 from workbench.tasks import make_task
 from workbench.tracking import Store
-from workbench.training import Result, Run, make_accelerator
+from workbench.training import Pruner, Result, Run, make_accelerator
 
 EXPERIMENT = "train"
 
@@ -21,6 +21,8 @@ def train_one(
     prepare_settings: PrepareSettings,
     ppo: PpoSettings,
     *,
+    collapse_rule: CollapseRule,
+    pruner: Pruner | None,
     seed: int,
     home: Path,
     store: Store,
@@ -33,6 +35,8 @@ def train_one(
         task_settings: which task.
         prepare_settings: models to start from; cached.
         ppo: settings besides the tricks.
+        collapse_rule: when the run counts as collapsed.
+        pruner: ends it once it has collapsed; None to go on to its last iteration.
         seed: of prompts, samples and minibatches.
         home: folder of caches and checkpoints.
         store: MLflow store.
@@ -44,7 +48,9 @@ def train_one(
     """
     task, accelerator = make_task(task_settings), make_accelerator(device)
     prepared = prepare(task, prepare_settings, home, accelerator, ppo.max_response_tokens)
-    run = Run(task, recipe, ppo, prepared, seed, home / EXPERIMENT, accelerator)
+    run = Run(
+        task, recipe, ppo, prepared, seed, home / EXPERIMENT, accelerator, collapse_rule, pruner
+    )  # fmt: skip
     run.folder = home / EXPERIMENT / f"{recipe.name}-s{seed}-{run.fingerprint}"
     with stop_request() as is_asked:
         _, result = RunLog(store, EXPERIMENT, recipe.name, run, {}).train(is_asked)

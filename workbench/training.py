@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpoint
-from workbench.collapse import Collapse, find_collapse, has_diverged
+from workbench.collapse import DEFAULT_RULE, Collapse, find_collapse, has_diverged
 from workbench.evaluation import Evaluator, mean
 from workbench.models import Models, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
@@ -21,7 +21,7 @@ from workbench.optimiser import make_optimiser
 from workbench.progress import track
 from workbench.recipe import Recipe
 from workbench.seeding import generator
-from workbench.settings import PpoSettings
+from workbench.settings import CollapseRule, PpoSettings, PruneSettings
 from workbench.stages.ppo import Ppo
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Task, Tokens
@@ -32,6 +32,28 @@ class Tracker(Protocol):
 
     def log(self, records: Sequence[Record]) -> None:
         """Log records; those of a step that was logged before change nothing."""
+        ...
+
+
+class Pruner(Protocol):
+    """Ends runs whose own records are reason enough."""
+
+    @property
+    def settings(self) -> PruneSettings:
+        """What decides when a run ends."""
+        ...
+
+    def start(self, gold_error: float | None) -> Callable[[Record], Collapse | None]:
+        """Begin a run.
+
+        Args:
+            gold_error: standard error of the start's gold score; None without a judge.
+        Returns:
+            a function that takes the run's records in order, and returns the collapse with which the
+            run ends; None if it goes on, or has ended by itself as its numbers are not finite.
+        Raises:
+            ValueError: if it cannot judge this run.
+        """
         ...
 
 
@@ -48,12 +70,14 @@ class Result:
         final: `final/*` metrics.
         history: every record.
         samples: columns of a table of responses before and after.
+        stopped_at: iterations done, where the pruner ended the run before its last; else None.
     """
 
     collapse: Collapse | None
     final: dict[str, float]
     history: list[Record]
     samples: dict[str, list[Any]]
+    stopped_at: int | None = None
 
 
 @dataclass
@@ -68,6 +92,8 @@ class Run:
         seed: decides prompts, samples and minibatches; the same for every arm.
         folder: checkpoints go here.
         accelerator: device and precision.
+        collapse_rule: when the run counts as collapsed.
+        pruner: ends it once it has collapsed; without one it goes on to its last iteration.
     """
 
     task: Task
@@ -77,6 +103,8 @@ class Run:
     seed: int
     folder: Path
     accelerator: Accelerator
+    collapse_rule: CollapseRule = DEFAULT_RULE
+    pruner: Pruner | None = None
     history: list[Record] = field(default_factory=list)
 
     def train(self, tracker: Tracker, is_interrupted: Callable[[], bool] = lambda: False) -> Result:
@@ -87,7 +115,8 @@ class Run:
             is_interrupted: asked after every iteration; True saves a checkpoint and raises.
         Raises:
             Interrupted: if asked to stop.
-            ValueError: if the reward model returns NaN, or a prompt does not fit the model.
+            ValueError: if the reward model returns NaN, a prompt does not fit the model, or the
+                pruner cannot judge the run.
         """
         settings = self.settings
         self._require_room()
@@ -95,25 +124,29 @@ class Run:
         progress = progress or Progress(self.fingerprint, 0, [])
         self.history = progress.history
         tracker.log(self.history)
-        is_over = bool(self.history) and has_diverged(self.history[-1][1])
+        prune = self.pruner.start(self.evaluator.gold_error()) if self.pruner else lambda record: None
+        pruned = next(filter(None, map(prune, self.history)), None)
+        is_over = bool(pruned or (self.history and has_diverged(self.history[-1][1])))
         span = range(progress.iteration, progress.iteration if is_over else settings.iterations)
         for k in track(span, total=len(span), title=f"{self.recipe.name}/s{self.seed}"):
             self.history.append((k, self._iterate(k)))
             tracker.log(self.history[-1:])
             progress.iteration = k + 1
-            diverged = has_diverged(self.history[-1][1])
+            pruned = prune(self.history[-1])
+            is_over = bool(pruned or has_diverged(self.history[-1][1]))
             stop = is_interrupted()
             is_last = k + 1 == settings.iterations
-            if stop or diverged or is_last or (k + 1) % settings.checkpoint_every == 0:
+            if stop or is_over or is_last or (k + 1) % settings.checkpoint_every == 0:
                 save_checkpoint(self.folder, self.ppo, progress)
-            if diverged:
+            if is_over:
                 break
             if stop:
                 raise Interrupted(f"stopped after iteration {k + 1} of {settings.iterations}")
-        if progress.iteration == settings.iterations and self.history[-1][0] < settings.iterations:
-            self.history.append((settings.iterations, finite(self.evaluator.metrics())))
+        is_trained = progress.iteration == settings.iterations
+        if (is_trained or pruned) and self.history[-1][0] < progress.iteration:
+            self.history.append((progress.iteration, finite(self.evaluator.metrics())))
             tracker.log(self.history[-1:])
-        return self._result()
+        return self._result(None if is_trained else pruned)
 
     @cached_property
     def ppo(self) -> Ppo:
@@ -154,6 +187,9 @@ class Run:
             self.task.fingerprint(),
         ]
         parts.append(self.settings.model_dump_json(exclude={"checkpoint_every"}))
+        rule = self.collapse_rule.model_dump(exclude_defaults=True)
+        prune = self.pruner.settings.model_dump() if self.pruner else {}
+        parts += [part for part in (rule, prune) if part]  # runs from before there were these go on
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @cached_property
@@ -209,10 +245,13 @@ class Run:
                 f"exceed the model's context of {room}; lower max_response_tokens or the prompts' cap"
             )
 
-    def _result(self) -> Result:
-        collapse = find_collapse(self.history, self.evaluator.gold_error())
+    def _result(self, pruned: Collapse | None) -> Result:
+        """Sum up the run; what a pruner saw counts where the run's own rule saw nothing."""
+        error, reached = self.evaluator.gold_error(), self.history[-1][0]
+        collapse = find_collapse(self.history, error, self.collapse_rule) or pruned
         final = final_metrics(self.history) | {"final/collapsed": float(collapse is not None)}
-        return Result(collapse, final, self.history, self.evaluator.samples(self.history[-1][0]))
+        samples = self.evaluator.samples(reached)
+        return Result(collapse, final, self.history, samples, reached if pruned else None)
 
 
 def final_metrics(history: Sequence[Record]) -> dict[str, float]:
