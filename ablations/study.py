@@ -88,6 +88,12 @@ class Study(Settings):
         description="ends runs that have collapsed; by default none, as collapse is what a study of"
         " arms and seeds is to find",
     )
+    retries: int = Field(
+        0,
+        ge=0,
+        description="how often one command tries a cell again that failed; what failed for its"
+        " settings fails again, so 0",
+    )
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:

@@ -326,6 +326,7 @@ def test_a_study_says_nothing_of_pruning_unless_asked() -> None:
             {"collapse": {"distinct_share": 2}},
             "collapse.distinct_share: it should be less than or equal to 1",
         ),
+        ({"retries": -1}, "retries: it should be greater than or equal to 0, got -1"),
     ],
 )
 def test_a_wrong_rule_is_one_sentence(wrong: dict[str, Any], sentence: str) -> None:
