@@ -183,7 +183,8 @@ class Worker:
             trials.fail(claim, one_sentence(error))
             return 0
         state: Literal["ok", "collapsed"] = "collapsed" if result.collapse else "ok"
-        return Outcome(state, result.final, run_id, pulse.done, result.stopped_at)
+        reached = result.history[-1][0]
+        return Outcome(state, result.final, run_id, reached, result.stopped_at)
 
     def _log(self, claim: Claim) -> RunLog:
         plan, cell = self.plan, claim.cell

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from ablations.folder import StudyFolder, make_plan
+from ablations.folder import StudyFolder
+from ablations.plan import make_plan
 from ablations.preparation import check_inputs
 from ablations.pruners import CollapsePruner, make_pruner
 from ablations.study import change_study
@@ -274,7 +275,7 @@ def test_a_pruned_cell_completes_and_the_analysis_says_what_it_is(prepared: Path
     [status] = run_here(toy(**PRUNED), prepared)
     assert status.state == "collapsed"
     folder = StudyFolder(prepared, "toy")
-    [trial] = Trials(folder, folder.plan())._study.trials
+    [trial] = Trials(folder, folder.outline()).study.trials
     assert trial.state == TrialState.COMPLETE and trial.value is not None and isfinite(trial.value)
     assert (folder.cell(status.cell) / "policy" / "model.safetensors").is_file()
 

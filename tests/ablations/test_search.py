@@ -1,0 +1,196 @@
+"""Search: what may be proposed, what a proposal is worth, when it is given up, and how trials run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from ablations.folder import StudyFolder
+from ablations.processes import Process
+from ablations.search.judging import excess, is_hopeless, worth
+from ablations.search.settings import Search
+from ablations.search.space import Space
+from ablations.search.trials import SearchTrials
+from ablations.trials import Claim, Outcome
+from tests.ablations.toy import toy_plan
+from workbench.recipe import Recipe
+from workbench.recipes import find_recipe
+
+ME = Process.this("me")
+TRICKS = ["value_clip", "reward_norm", "reward_scaling", "reward_clip"]
+
+
+def search(**changes: Any) -> Search:
+    return Search(**{"recipe": "ppo_max", "tricks": TRICKS, "trials": 6, "startup": 3, **changes})
+
+
+def names(recipe: Recipe) -> set[str]:
+    return {trick.name for trick in recipe.tricks}
+
+
+def test_a_trick_alone_is_a_boolean_and_rivals_are_one_choice() -> None:
+    choices = Space(find_recipe("vanilla"), search(recipe="vanilla")).choices
+    assert choices["reward_clip"] == (False, True)
+    assert choices["value_loss"] == ("value_mse", "value_clip")  # one of them the textbook needs
+    assert choices["reward_normaliser"] == ("none", "reward_norm", "reward_scaling")
+
+
+def test_the_start_is_the_recipe_itself() -> None:
+    base = find_recipe("ppo_max")
+    space = Space(base, search())
+    start = space.start()
+    assert space.rebuild(start.params).fingerprint() == base.fingerprint()
+    assert start.params["reward_clip"] is True
+    assert start.params["value_loss"] == "value_clip"
+    assert start.params["value_clip.clip_range"] == 0.2
+
+
+def test_a_point_without_a_trick_has_no_fields_of_it() -> None:
+    space = Space(find_recipe("vanilla"), search(recipe="vanilla"))
+    recipe = space.rebuild(
+        {"value_loss": "value_mse", "reward_normaliser": "reward_scaling", "reward_clip": False}
+        | {f"reward_scaling.{name}": value for name, value in _defaults("reward_scaling").items()}
+    )
+    assert "value_clip" not in names(recipe)
+    assert "reward_scaling" in names(recipe)
+    assert "reward_norm" not in names(recipe)
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    from workbench.tricks import registry
+
+    return dict(registry()[name]().hypers())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"tricks": ["value_clop"]}, "did you mean 'value_clip'"),
+        ({"ranges": {"value_clip.clip": (0.1, 0.3)}}, "unknown field 'value_clip.clip' in the search"),
+        ({"ranges": {"value_clip.clip_range": (0.3, 0.1)}}, "from low to high, got 0.3 to 0.1"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Space(find_recipe("ppo_max"), search(**changes))
+
+
+def test_objectives_and_constraints_are_final_metrics() -> None:
+    with pytest.raises(ValueError, match="'policy/kl' must be a final metric"):
+        search(objectives={"policy/kl": "minimize"})
+
+
+def result(gold: float, kl: float = 1.0, collapsed: float = 0.0) -> dict[str, float]:
+    return {"final/gold": gold, "final/kl_to_sft": kl, "collapsed": collapsed}
+
+
+def test_a_recipe_is_worth_its_mean_and_exceeds_bounds_by_the_mean() -> None:
+    both = search(
+        objectives={"final/gold": "maximize", "final/kl_to_sft": "minimize"},
+        constraints={"final/kl_to_sft": 4.0, "collapsed": 0.0},
+    )
+    results = {0: result(1.0, 3.0), 1: result(2.0, 7.0, 1.0)}
+    assert worth(results, both) == [1.5, 5.0]
+    assert excess(results, both) == {"final/kl_to_sft": 1.0, "collapsed": 0.5}
+    assert worth({0: result(float("-inf"))}, search()) == [-1e9]
+
+
+def test_a_recipe_that_half_of_the_others_beat_on_the_same_seeds_is_hopeless() -> None:
+    others = [{0: result(gold), 1: result(9.0)} for gold in (1.0, 2.0, 3.0, 4.0)]
+    assert is_hopeless({0: result(2.5)}, others, search())  # 3 and 4 are better: 2 of 4
+    assert not is_hopeless({0: result(3.5)}, others, search())
+    assert not is_hopeless({0: result(0.0)}, others[:2], search())  # too few to judge by
+    assert not is_hopeless({7: result(0.0)}, others, search())  # nobody ran this seed
+
+
+def test_with_two_objectives_a_recipe_has_to_lose_in_both() -> None:
+    both = search(objectives={"final/gold": "maximize", "final/kl_to_sft": "minimize"})
+    others = [{0: result(2.0, kl=5.0)} for _ in range(4)]
+    assert not is_hopeless({0: result(1.0, kl=1.0)}, others, both)
+    assert is_hopeless({0: result(1.0, kl=6.0)}, others, both)
+
+
+def test_where_no_seed_may_collapse_one_collapse_is_enough() -> None:
+    assert is_hopeless({0: result(9.0, collapsed=1.0)}, [], search(constraints={"collapsed": 0}))
+    assert not is_hopeless({0: result(9.0, collapsed=1.0)}, [], search(constraints={"collapsed": 0.5}))
+
+
+def open_trials(home: Path, wanted: Search, seeds: int = 3) -> SearchTrials:
+    outline = toy_plan(seeds=seeds).outline
+    space = Space(find_recipe(wanted.recipe), wanted)
+    return SearchTrials(StudyFolder(home, "toy"), outline, wanted, space)
+
+
+def train(trials: SearchTrials, claim: Claim, gold: float, kl: float = 1.0) -> list[int]:
+    """Pass a proposal's seeds, each with the same result; return the seeds."""
+    seeds = []
+    while not claim.is_over:
+        seeds.append(claim.cell.seed)
+        final = {"final/gold": gold, "final/win_rate": 0.5, "final/kl_to_sft": kl}
+        trials.record(claim, Outcome("ok", final, None, 4))
+    return seeds
+
+
+def test_a_search_tries_the_start_and_then_as_many_as_it_may(tmp_path: Path) -> None:
+    wanted = search(give_up=False)
+    trials = open_trials(tmp_path, wanted)
+    assert trials.enqueue("missing") == 1
+    assert trials.enqueue("missing") == 0
+    arms = []
+    while claim := trials.claim(ME):
+        arms.append(claim.unit)
+        assert train(trials, claim, gold=len(arms)) == [0, 1, 2]
+    assert len(arms) == wanted.trials
+    assert len(set(arms)) == wanted.trials
+    assert arms[0] == "t0000"
+    done = [trial for trial in trials.study.trials if trial.state == TrialState.COMPLETE]
+    assert [trial.value for trial in done] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    points = [tuple(sorted(trial.params.items())) for trial in done]
+    assert len(set(points)) == wanted.trials
+    assert [status.state for status in trials.status()] == ["ok"] * 18
+
+
+def test_a_hopeless_recipe_leaves_its_other_seeds_out(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path, search())
+    trials.enqueue("missing")
+    for gold in (1.0, 2.0, 3.0):
+        claim = trials.claim(ME)
+        assert claim is not None
+        train(trials, claim, gold)
+    claim = trials.claim(ME)
+    assert claim is not None
+    assert train(trials, claim, 0.5) == [0]
+    trial = trials.study.trials[claim.number]
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+    assert trial.user_attrs["given_up"] is True
+
+
+def test_two_objectives_and_a_bound_reach_optuna(tmp_path: Path) -> None:
+    wanted = search(
+        objectives={"final/gold": "maximize", "final/kl_to_sft": "minimize"},
+        constraints={"final/kl_to_sft": 4.0}, give_up=False,
+    )  # fmt: skip
+    trials = open_trials(tmp_path, wanted, seeds=1)
+    trials.enqueue("missing")
+    for gold, kl in ((1.0, 2.0), (2.0, 9.0), (0.5, 3.0)):
+        claim = trials.claim(ME)
+        assert claim is not None
+        train(trials, claim, gold, kl)
+    front = {tuple(trial.values) for trial in trials.study.best_trials}
+    assert front == {(1.0, 2.0)}  # (2, 9) exceeds the bound, (0.5, 3) is dominated
+
+
+def test_a_proposal_whose_worker_died_goes_on_with_its_next_seed(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path, search())
+    trials.enqueue("missing")
+    claim = trials.claim(ME)
+    assert claim is not None
+    trials.record(claim, Outcome("collapsed", result(1.0) | {"final/win_rate": 0.5}, "run", 4))
+    trials.give_back(claim)
+    assert [status.state for status in trials.status()][:3] == ["collapsed", "waiting", "waiting"]
+    again = open_trials(tmp_path, search()).claim(ME)
+    assert again is not None
+    assert (again.unit, again.cell.seed) == ("t0000", 1)
+    assert train(trials, again, 1.0) == [1, 2]
+    assert [status.value for status in trials.status()][:3] == [1.0, 1.0, 1.0]
