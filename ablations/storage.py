@@ -9,7 +9,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage, get_storage
+from optuna.storages import (
+    BaseStorage,
+    GrpcStorageProxy,
+    JournalStorage,
+    RDBStorage,
+    get_storage,
+    run_grpc_proxy_server,
+)
 from optuna.storages.journal import JournalFileBackend
 
 from ablations.locks import JournalLock
@@ -49,6 +56,18 @@ def open_storage(uri: str | None, journal: Path) -> BaseStorage:
         if kind not in ("postgresql", "sqlite"):
             raise ValueError(f"--storage must be {KINDS}, got {masked(uri)}")
         return _database(uri)
+
+
+def serve(uri: str, host: str, port: int) -> None:
+    """Put Optuna's gRPC proxy in front of a database, until the process is stopped.
+
+    Raises:
+        StorageError: if the database cannot be opened.
+    """
+    database = open_storage(uri, Path())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        run_grpc_proxy_server(database, host=host, port=port)
 
 
 def require_shareable(uri: str | None, workers: int) -> None:

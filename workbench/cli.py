@@ -224,14 +224,11 @@ def storage_proxy(
 
     then: workbench ablate STUDY --storage grpc://thishost:13000
     """
-    from optuna.storages import run_grpc_proxy_server
+    from ablations.storage import masked, serve
 
-    from ablations.storage import masked, open_storage
-
-    opened = open_storage(storage, Path())
     typer.echo(f"{masked(storage)} at grpc://{host}:{port}  (Ctrl-C ends it)")
     try:
-        run_grpc_proxy_server(opened, host=host, port=port)
+        serve(storage, host, port)
     except KeyboardInterrupt:
         return
 

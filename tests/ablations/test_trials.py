@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import run_grpc_proxy_server
 from optuna.trial import TrialState
 
 from ablations.beats import Beat, Listener
 from ablations.folder import StudyFolder
 from ablations.locks import JournalLock, held, is_held, try_to_hold
 from ablations.processes import Process
-from ablations.storage import open_storage
+from ablations.storage import serve
 from ablations.trials import AHEAD, Outcome, Trials
 from tests.ablations.toy import gone, toy_plan
 from tests.postgres import free_port, new_database
@@ -33,9 +32,8 @@ def open_trials(home: Path, grace: float = 60.0, storage: str | None = None, **c
 def proxy(postgres: str) -> str:
     """Optuna's gRPC proxy in front of a new database; the thread ends with the tests."""
     port = free_port()
-    database = open_storage(new_database(postgres), Path())
-    serve = {"storage": database, "host": "127.0.0.1", "port": port}
-    threading.Thread(target=run_grpc_proxy_server, kwargs=serve, daemon=True).start()
+    place = (new_database(postgres), "127.0.0.1", port)
+    threading.Thread(target=serve, args=place, daemon=True).start()
     return f"grpc://127.0.0.1:{port}"
 
 
