@@ -1,8 +1,10 @@
 """What every test shares: quiet progress, one thread, readable failures of the contract."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -14,6 +16,9 @@ from tests.builders import TinyTask, make_prepared
 from tests.postgres import postgres_server
 from workbench.plugins import load_plugins
 from workbench.stages.prepare import Prepared
+
+if TYPE_CHECKING:
+    from workbench.tracking import Store
 
 pytest.register_assert_rewrite("tests.tricks.contract")
 settings.register_profile("fast", max_examples=25, deadline=None, derandomize=True)
@@ -44,6 +49,26 @@ def task() -> TinyTask:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """Folders of tiny random models; tests only read them."""
     return make_prepared(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with MLflow's tables and the experiment `study`; making one takes seconds."""
+    from workbench.tracking import default_store
+
+    home = tmp_path_factory.mktemp("empty")
+    default_store(home).create_experiment("study")
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def study_store(empty_database: Path, tmp_path: Path) -> "Store":
+    """A store of its own for a test, with the experiment `study`."""
+    from workbench.tracking import default_store
+
+    (tmp_path / "home").mkdir()
+    shutil.copy(empty_database, tmp_path / "home")
+    return default_store(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

@@ -21,48 +21,41 @@ from workbench.tracking import (
 )
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = default_store(tmp_path_factory.mktemp("home"))
-    store.create_experiment("study")
-    return store
-
-
-def test_a_locked_database_is_waited_for(store: Store) -> None:
-    file = sqlite_file(store.uri)
+def test_a_locked_database_is_waited_for(study_store: Store) -> None:
+    file = sqlite_file(study_store.uri)
     assert file
     with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
         threading.Timer(1.0, other.execute, ["ROLLBACK"]).start()
-        store.tag_experiment("study", {"question": "why?"})
-    assert store.client.get_experiment_by_name("study").tags["question"] == '"why?"'
+        study_store.tag_experiment("study", {"question": "why?"})
+    assert study_store.client.get_experiment_by_name("study").tags["question"] == '"why?"'
 
 
-def test_a_database_locked_for_too_long_is_one_sentence(store: Store) -> None:
+def test_a_database_locked_for_too_long_is_one_sentence(study_store: Store) -> None:
     def locked() -> None:
         raise MlflowException("(sqlite3.OperationalError)\ndatabase is locked")
 
     with pytest.raises(AwayError, match=r"does not answer: .*database is locked; waited 0 s") as error:
-        replace(store, patience_seconds=0.1).patiently(locked)
+        replace(study_store, patience_seconds=0.1).patiently(locked)
     assert "run the same command again" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_server_that_is_not_there_is_away(store: Store) -> None:
-    absent = Store(f"http://127.0.0.1:{free_port()}", store.artifacts, patience_seconds=0.0)
+def test_a_server_that_is_not_there_is_away(study_store: Store) -> None:
+    absent = Store(f"http://127.0.0.1:{free_port()}", study_store.artifacts, patience_seconds=0.0)
     with pytest.raises(AwayError, match="does not answer"):
         absent.create_experiment("study")
 
 
-def test_a_refusal_is_not_waited_for(store: Store) -> None:
+def test_a_refusal_is_not_waited_for(study_store: Store) -> None:
     with pytest.raises(TrackingError, match="refused"):
-        store.patiently(lambda: store.client.get_run("0" * 32))
+        study_store.patiently(lambda: study_store.client.get_run("0" * 32))
 
 
 def test_a_process_that_is_slower_to_create_an_experiment_takes_the_others(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    study_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, client = "contested", store.client
+    name, client = "contested", study_store.client
     create = type(client).create_experiment
 
     def be_slower(*arguments: object, **named: object) -> str:
@@ -71,28 +64,28 @@ def test_a_process_that_is_slower_to_create_an_experiment_takes_the_others(
         raise MlflowException("it exists", error_code=RESOURCE_ALREADY_EXISTS)
 
     monkeypatch.setattr(type(client), "create_experiment", be_slower)
-    assert store.create_experiment(name) == client.get_experiment_by_name(name).experiment_id
+    assert study_store.create_experiment(name) == client.get_experiment_by_name(name).experiment_id
 
 
-def test_a_deleted_experiment_says_how_to_restore_it(store: Store) -> None:
-    number = store.create_experiment("gone")
-    store.client.delete_experiment(number)
+def test_a_deleted_experiment_says_how_to_restore_it(study_store: Store) -> None:
+    number = study_store.create_experiment("gone")
+    study_store.client.delete_experiment(number)
     with pytest.raises(TrackingError, match=f"restore -x {number}"):
-        store.create_experiment("gone")
+        study_store.create_experiment("gone")
 
 
-def test_a_missing_database_driver_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_database_driver_is_named(study_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(TrackingError, match=r"needs the package psycopg; .*ppo-workbench\[postgres\]"):
-        Store("postgresql://nobody@127.0.0.1/none", store.artifacts).create_experiment("study")
+        Store("postgresql://nobody@127.0.0.1/none", study_store.artifacts).create_experiment("study")
 
 
-def test_passwords_are_not_shown(store: Store) -> None:
+def test_passwords_are_not_shown(study_store: Store) -> None:
     def fail() -> None:
         raise MlflowException("request to http://me:secret@host/api failed")
 
     with pytest.raises(AwayError) as error:
-        Store("http://me:secret@host", store.artifacts).attempt(fail)
+        Store("http://me:secret@host", study_store.artifacts).attempt(fail)
     assert "secret" not in str(error.value)
     assert str(error.value).count("http://me:***@host") == 2
 

@@ -10,9 +10,8 @@ import pytest
 from workbench import spool as module
 from workbench.checkpoint import CheckpointError, Record
 from workbench.locks import LockedError
-from workbench.run_log import store_address, store_at
 from workbench.spool import NAME, Entry, held_spool, open_spool, read
-from workbench.tracking import Store, default_store
+from workbench.tracking import Store, default_store, store_address, store_at
 
 
 def record(step: int, value: float = 0.0) -> Record:

@@ -1,5 +1,6 @@
 """A study exported as a small store: only that study, URIs that hold anywhere, thinned if too large."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +16,11 @@ STEPS = 11
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with two studies and a summary; every run has a metric at steps 0 to 10, and a text."""
-    store = default_store(tmp_path_factory.mktemp("home"))
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(empty_database, home)
+    store = default_store(home)
     for name in ("mine", "mine/summary", "other"):
         run = store.client.create_run(store.create_experiment(name), run_name=f"{name}/s0")
         metrics = [point for k in range(STEPS) for point in points({"reward/proxy": float(k)}, 0, k)]

@@ -2,6 +2,8 @@
 
 import math
 import re
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from mlflow.entities import Metric
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from workbench.checkpoint import Record
-from workbench.spool import Spool, open_spool
+from workbench.locks import LockedError
+from workbench.spool import Spool, held_spool, open_spool
 from workbench.tracking import AwayError, Store, TrackingError, default_store
 from workbench.uploader import BATCH, MARKER, Delivery, Uploader, parcels, points
 
@@ -21,10 +24,10 @@ TAGS = {"workbench.cell": "vanilla/s0", "outcome": "running"}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = default_store(tmp_path_factory.mktemp("home"))
-    store.create_experiment("study")
-    return store
+def store(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(empty_database, home)
+    return default_store(home)
 
 
 @pytest.fixture
@@ -60,6 +63,10 @@ def delivered(store: Store, spool: Spool) -> Delivery:
     delivery = Delivery(store, spool.path)
     delivery.advance()
     return delivery
+
+
+def uploading(store: Store, spool: Spool) -> Uploader:
+    return Uploader(Delivery(store, spool.path), 0.01, spool.share())
 
 
 def logged(store: Store, delivery: Delivery, key: str = "reward/m0") -> list[tuple[int, float]]:
@@ -275,7 +282,7 @@ def test_parcels_keep_the_order_and_name_where_they_end() -> None:
 
 
 def test_the_thread_delivers_while_more_is_written(store: Store, spool: Spool) -> None:
-    with Uploader(Delivery(store, spool.path), 0.01) as uploader:
+    with uploading(store, spool) as uploader:
         for step in range(20):
             spool.log([record(step)])
         end(spool, outcome="ok")
@@ -290,7 +297,7 @@ def test_a_refusal_is_said_once_and_ends_the_thread(
         raise MlflowException("no more runs", error_code=BAD_REQUEST)
 
     monkeypatch.setattr(MlflowClient, "create_run", refuse)
-    with Uploader(Delivery(store, spool.path), 0.01) as uploader:
+    with uploading(store, spool) as uploader:
         uploader._thread.join(PATIENT)
         spool.log([record(0)])
         assert not uploader.finish(lambda: PATIENT)
@@ -303,7 +310,7 @@ def test_a_spool_from_another_version_is_said_once(
     store: Store, spool: Spool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spool.path.write_text('{"kind": "open"}\n')
-    with Uploader(Delivery(store, spool.path), 0.01) as uploader:
+    with uploading(store, spool) as uploader:
         assert not uploader.finish(lambda: PATIENT)
     assert "KeyError: 'name'; the run goes on" in capsys.readouterr().err
 
@@ -315,12 +322,27 @@ def test_a_store_that_stays_away_is_given_up_after_its_patience(
         raise MlflowException("connection refused")
 
     monkeypatch.setattr(MlflowClient, "create_run", fail)
-    with Uploader(Delivery(store, spool.path), 0.01) as uploader:
+    with uploading(store, spool) as uploader:
         assert not uploader.finish(lambda: 0.3)
         uploader._thread.join(PATIENT)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "does not answer: connection refused; the run goes on and its spool is kept" in told
+
+
+def test_a_spool_is_held_until_nothing_more_of_it_can_be_sent(
+    store: Store, folder: Path, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(Delivery, "advance", lambda self: go_on.wait(PATIENT))
+    with open_spool(folder, fingerprint) as spool, uploading(store, spool) as uploader:
+        assert not uploader.finish(lambda: 0.0)
+    with pytest.raises(LockedError), held_spool(folder):
+        pass  # a sync now, beside a request that hangs, could create the run twice
+    go_on.set()
+    uploader._thread.join(PATIENT)
+    with held_spool(folder):
+        pass
 
 
 def test_a_run_that_was_deleted_in_mlflow_is_a_refusal(store: Store, spool: Spool) -> None:

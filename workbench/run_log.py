@@ -1,18 +1,16 @@
 """What a run says of itself, from its parameters to how it ended: into its spool, and so to MLflow."""
 
 import json
-import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from workbench.checkpoint import CheckpointError
 from workbench.environment import git_commit, hardware, versions
 from workbench.errors import one_sentence
 from workbench.spool import Spool, open_spool
-from workbench.tracking import Store, sqlite_file
+from workbench.tracking import Store, store_address
 from workbench.training import Interrupted, Result, Run
 from workbench.uploader import Delivery, Uploader
 
@@ -55,7 +53,7 @@ class RunLog:
             spool.write("open", self.opening())
             spool.write("text", {"path": "recipe.txt", "text": describe_run(self.run)})
             delivery = Delivery(self.store, spool.path)
-            with Uploader(delivery, self.store.interval_seconds) as uploader:
+            with Uploader(delivery, self.store.interval_seconds, spool.share()) as uploader:
                 result = self._train(spool, uploader, is_interrupted)
             return delivery.run_id, result
 
@@ -109,20 +107,6 @@ class RunLog:
         }
 
 
-def store_address(store: Store, folder: Path) -> dict[str, str]:
-    """Say where a store is, seen from a run's folder, so that both may move together."""
-    database = sqlite_file(store.uri)
-    uri = f"sqlite:///{_seen_from(folder, database)}" if database else store.uri
-    return {"uri": uri, "artifacts": _seen_from(folder, store.artifacts)}
-
-
-def store_at(address: Mapping[str, str], folder: Path) -> Store:
-    """Return the store that `store_address` has written into a spool in this folder."""
-    database = sqlite_file(address["uri"])
-    uri = f"sqlite:///{(folder / database).resolve()}" if database else address["uri"]
-    return Store(uri, (folder / address["artifacts"]).resolve())
-
-
 def run_settings(run: Run) -> dict[str, Any]:
     """Return what a run was told besides its recipe, flattened: PPO, the collapse rule, pruning."""
     parts = {"ppo": run.settings, "collapse": run.collapse_rule}
@@ -164,10 +148,6 @@ def _deliver(spool: Spool, uploader: Uploader, patience: Callable[[], float]) ->
     spool.flush()
     if uploader.finish(patience):
         spool.path.unlink()
-
-
-def _seen_from(folder: Path, path: Path) -> str:
-    return os.path.relpath(path.resolve(), folder.resolve())
 
 
 def _table(columns: Mapping[str, Sequence[Any]]) -> str:

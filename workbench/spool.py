@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from workbench.checkpoint import CheckpointError, Record, cannot_write
 from workbench.locks import LockedError, holder, try_to_hold
@@ -45,6 +45,7 @@ class Spool:
     path: Path
     last_step: int
     _file: FileIO
+    _lock: IO[str]
 
     def log(self, records: Sequence[Record]) -> None:
         """Write the records of new steps; of one that is done again after a crash the first counts.
@@ -73,6 +74,10 @@ class Spool:
                 self._file.truncate(before)
             raise cannot_write(self.path, error) from error
 
+    def share(self) -> IO[str]:
+        """Return what keeps other processes from the spool until it is closed, even after the run."""
+        return os.fdopen(os.dup(self._lock.fileno()))
+
     def flush(self) -> None:
         """See the file safely on the disk.
 
@@ -98,9 +103,9 @@ def open_spool(folder: Path, run: str) -> Iterator[Spool]:
     path = folder / NAME
     with ExitStack() as opened:
         try:
-            opened.enter_context(held_spool(folder, SYNC_SECONDS))
+            lock = opened.enter_context(held_spool(folder, SYNC_SECONDS))
             file = opened.enter_context(path.open("ab", buffering=0))
-            spool = Spool(path, _last_step(path, run), file)
+            spool = Spool(path, _last_step(path, run), file, lock)
         except LockedError as error:
             raise CheckpointError(f"{error}; wait for it to end, or stop it") from error
         except OSError as error:
@@ -109,9 +114,11 @@ def open_spool(folder: Path, run: str) -> Iterator[Spool]:
 
 
 @contextmanager
-def held_spool(folder: Path, patience_seconds: float = 0.5) -> Iterator[Path]:
+def held_spool(folder: Path, patience_seconds: float = 0.5) -> Iterator[IO[str]]:
     """Hold the spool in a folder inside the block, without a last line that a crash cut off.
 
+    Yields:
+        the lock.
     Raises:
         LockedError: if a living process holds it.
     """
@@ -122,7 +129,7 @@ def held_spool(folder: Path, patience_seconds: float = 0.5) -> Iterator[Path]:
     with lock:
         if path.is_file():
             os.truncate(path, max((end for _, end in read(path)), default=0))
-        yield path
+        yield lock
 
 
 def read(path: Path, start: int = 0) -> Iterator[tuple[Entry, int]]:

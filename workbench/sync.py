@@ -7,9 +7,8 @@ from typing import Literal
 from workbench.errors import one_sentence
 from workbench.locks import LockedError
 from workbench.progress import track
-from workbench.run_log import store_at
 from workbench.spool import NAME, held_spool, read
-from workbench.tracking import AwayError
+from workbench.tracking import AwayError, store_at
 from workbench.uploader import Delivery
 
 PATIENCE_SECONDS = 10.0

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # these are read when mlflow is imported,
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # these at every request: it is we who
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # try again, and say so
 
@@ -170,6 +171,20 @@ def default_store(home: Path, uri: str | None = None) -> Store:
     return Store(uri or f"sqlite:///{(home / 'mlflow.db').resolve()}", home / "artifacts", patience)
 
 
+def store_address(store: Store, folder: Path) -> dict[str, str]:
+    """Say where a store is, seen from a run's folder, so that both may move together."""
+    database = sqlite_file(store.uri)
+    uri = f"sqlite:///{_seen_from(folder, database)}" if database else store.uri
+    return {"uri": uri, "artifacts": _seen_from(folder, store.artifacts)}
+
+
+def store_at(address: Mapping[str, str], folder: Path) -> Store:
+    """Return the store that `store_address` has written into a spool in this folder."""
+    database = sqlite_file(address["uri"])
+    uri = f"sqlite:///{(folder / database).resolve()}" if database else address["uri"]
+    return Store(uri, (folder / address["artifacts"]).resolve())
+
+
 def sqlite_file(uri: str) -> Path | None:
     """Return the file of a `sqlite:///` URI, None for any other."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
@@ -181,3 +196,7 @@ def pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, 5.0)
+
+
+def _seen_from(folder: Path, path: Path) -> str:
+    return os.path.relpath(path.resolve(), folder.resolve())

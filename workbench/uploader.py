@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -137,10 +137,17 @@ class Delivery:
 class Uploader:
     """Delivers a spool in the background while its run trains; training never waits for it."""
 
-    def __init__(self, delivery: Delivery, interval_seconds: float) -> None:
-        """Name what to deliver, and how often to look for more."""
+    def __init__(self, delivery: Delivery, interval_seconds: float, hold: IO[str]) -> None:
+        """Name what to deliver and how often to look for more.
+
+        Args:
+            delivery: of the run.
+            interval_seconds: between two looks.
+            hold: keeps other processes from the spool; closed when this one sends no more, which may
+                be after the run has given up waiting: two that create one run would create two.
+        """
         self.delivery = delivery
-        self._interval_seconds = interval_seconds
+        self._interval_seconds, self._hold = interval_seconds, hold
         self._is_ending, self._is_given_up = threading.Event(), threading.Event()
         self._is_delivered = False
         self._away: AwayError | None = None
@@ -176,23 +183,24 @@ class Uploader:
         return self._is_delivered
 
     def _work(self) -> None:
-        waits = pauses()
-        while not self._is_given_up.is_set():
-            is_last = self._is_ending.is_set()
-            try:
-                self.delivery.advance()
-            except AwayError as error:
-                self._away = error
-                self._is_given_up.wait(next(waits))
-            except Exception as error:
-                _say(f"{one_sentence(error)}; {LATER}")
-                return
-            else:
-                if is_last:
-                    self._is_delivered = True
+        with self._hold:
+            waits = pauses()
+            while not self._is_given_up.is_set():
+                is_last = self._is_ending.is_set()
+                try:
+                    self.delivery.advance()
+                except AwayError as error:
+                    self._away = error
+                    self._is_given_up.wait(next(waits))
+                except Exception as error:
+                    _say(f"{one_sentence(error)}; {LATER}")
                     return
-                self._away, waits = None, pauses()
-                self._is_ending.wait(self._interval_seconds)
+                else:
+                    if is_last:
+                        self._is_delivered = True
+                        return
+                    self._away, waits = None, pauses()
+                    self._is_ending.wait(self._interval_seconds)
 
 
 def parcels(entries: Iterable[tuple[Entry, int]]) -> Iterator[tuple[list[Entry], int]]:
