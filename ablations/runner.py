@@ -1,16 +1,17 @@
 """Run a study: prepare once, enqueue what is missing, keep workers busy, lose nothing."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ablations.estimate import Estimate, estimate
 from ablations.folder import StudyFolder
 from ablations.joining import weights_hash
+from ablations.launchers.base import Launcher, make_job
+from ablations.launchers.local import Local
 from ablations.plan import (
     GRACE_SECONDS,
     ChangedStudyError,
@@ -37,12 +38,14 @@ class Options:
     """How a study is run; nothing here changes its numbers, except that a device may round otherwise.
 
     Attributes:
-        workers: processes at a time.
+        workers: at a time.
         tracking_uri: MLflow store; None is the home folder's own.
         device: "auto", "cpu" or "cuda".
         command: what to type to go on.
         storage: where the trials are; None is a journal file in the study's folder.
         grace_seconds: silence after which a worker on another machine is taken for dead.
+        launcher: starts the workers.
+        threads: of each process; None shares the cores out.
     """
 
     workers: int
@@ -51,11 +54,13 @@ class Options:
     command: str = ""
     storage: str | None = None
     grace_seconds: float = GRACE_SECONDS
+    launcher: Launcher = field(default_factory=Local)
+    threads: int | None = None
 
 
-def default_workers(study: Study) -> int:
-    """Return as many workers as there are cores, but no more than two, and than cells."""
-    return max(1, min(2, os.cpu_count() or 1, len(study.seeds) * len(study.arms)))
+def default_workers(study: Study, launcher: Launcher) -> int:
+    """Return as many workers as the launcher has room for, but no more than cells."""
+    return min(launcher.room, len(study.seeds) * len(study.arms))
 
 
 def ablate(study: Study, home: Path, options: Options) -> list[Status]:
@@ -81,7 +86,7 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
             prepared = prepare_study(folder, plan, task)
             if not trials.is_on_disk:
                 trials.share({"plan": plan.content(), "weights": weights_hash(prepared)})
-            Supervisor(trials, options.workers, plan.threads).run()
+            Supervisor(trials, options.launcher, make_job(folder, plan), options.workers).run()
         return trials.status()
 
 
@@ -171,7 +176,7 @@ def prepared_tag(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plan(study: Study, options: Options) -> Plan:
-    threads = max(1, (os.cpu_count() or 1) // options.workers)
+    threads = options.threads or options.launcher.threads(options.workers)
     return make_plan(
         study, tracking_uri=options.tracking_uri, device=options.device,
         threads=threads, command=options.command, storage=options.storage,

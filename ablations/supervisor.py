@@ -1,17 +1,16 @@
-"""Worker processes on one machine: started while cells wait, replaced when dead, stopped together."""
+"""Workers kept busy: started while cells wait, replaced when dead, stopped together."""
 
 import os
-import signal
-import subprocess
-import sys
+import socket
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import count
 
 from ablations.display import Display
+from ablations.launchers.base import Job, Launcher, Worker
 from ablations.trials import DONE, Status, Trials
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 SWEEP_SECONDS = 2.0
 EARLY_DEATHS = 10
 """Workers may die this often without any cell getting further before the study is stopped."""
@@ -23,30 +22,36 @@ class StoppedError(RuntimeError):
 
 @dataclass
 class Supervisor:
-    """Keeps worker processes busy until no cell waits, and shows how far they are.
+    """Keeps workers busy until no cell waits, and shows how far they are.
 
     Attributes:
         trials: of the study.
-        workers: processes at a time.
-        threads: of each.
+        launcher: starts workers.
+        job: what they are told.
+        workers: at a time.
     """
 
     trials: Trials
+    launcher: Launcher
+    job: Job
     workers: int
-    threads: int
-    _logs: dict[subprocess.Popen[bytes], Path] = field(default_factory=dict, init=False)
-    _names: set[str] = field(default_factory=set, init=False)
+    _running: list[Worker] = field(default_factory=list, init=False)
     _early: list[list[int]] = field(default_factory=list, init=False)
     _swept: float = field(default=0.0, init=False)
 
+    def __post_init__(self) -> None:
+        """Make names for the workers that no other process uses."""
+        self._names = (f"{socket.gethostname()}:{os.getpid()}.{number}" for number in count())
+
     def run(self) -> None:
-        """Work until every cell is done or has failed.
+        """Work until every cell is done, or has failed as often as the study allows.
 
         Raises:
             StoppedError: if a worker gave up.
             KeyboardInterrupt: if asked to stop; every worker has written its checkpoint by then.
         """
         with Display(self.trials.outline) as display:
+            display.say(self.launcher.describe(self.workers))
             try:
                 while _is_unfinished(statuses := self.trials.status()):
                     display.show(statuses)
@@ -62,15 +67,14 @@ class Supervisor:
 
     def _bury_the_dead(self, statuses: list[Status]) -> None:
         """Take note of workers that ended, and put back what they left."""
-        ended = [process for process in self._logs if process.poll() is not None]
-        logs = {process: self._logs.pop(process) for process in ended}
-        for process, log in logs.items():
-            if process.returncode > 0:
-                raise StoppedError(
-                    _last_line(log) or f"a worker ended with {process.returncode}; see {log}"
-                )
-            if process.returncode < 0:
-                self._count_early_death(process.returncode, [status.iteration for status in statuses])
+        ended = [worker for worker in self._running if worker.exit_status() is not None]
+        self._running = [worker for worker in self._running if worker not in ended]
+        for worker in ended:
+            status = worker.exit_status() or 0
+            if status > 0:
+                raise StoppedError(worker.last_words() or f"{worker.name} ended with {status}")
+            if status < 0:
+                self._count_early_death(-status, [status.iteration for status in statuses])
         if ended or time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
             self.trials.sweep()
@@ -78,57 +82,32 @@ class Supervisor:
 
     def _start_workers(self, statuses: list[Status]) -> None:
         """Start a worker for each cell that waits, as far as there is room."""
-        busy = sum(status.worker in self._names and status.state == "running" for status in statuses)
+        mine = {worker.name for worker in self._running}
+        busy = sum(status.state == "running" and status.worker in mine for status in statuses)
         waiting = sum(status.state in ("waiting", "stopped") for status in statuses)
-        idle = len(self._logs) - busy
-        for _ in range(min(waiting - idle, self.workers - len(self._logs))):
-            self._start()
+        idle = len(self._running) - busy
+        for _ in range(min(waiting - idle, self.workers - len(self._running))):
+            self._running.append(self.launcher.start(next(self._names), self.job))
 
     def _count_early_death(self, signal_number: int, iterations: list[int]) -> None:
         self._early = [known for known in self._early if known == iterations] + [iterations]
         if len(self._early) >= EARLY_DEATHS:
             raise StoppedError(
-                f"{EARLY_DEATHS} workers were killed by signal {-signal_number} before they got anywhere"
+                f"{EARLY_DEATHS} workers were killed by signal {signal_number} before they got anywhere"
             )
-
-    def _start(self) -> None:
-        folder, threads = self.trials.folder, str(self.threads)
-        logs = folder.path / "workers"
-        logs.mkdir(exist_ok=True)
-        number = len(list(logs.iterdir()))
-        log, name = logs / f"{number}.log", f"w{number}"
-        self._names.add(name)
-        command = [sys.executable, "-m", "ablations.worker", str(folder.home), folder.name]
-        quiet = {
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "--name", name, "--parent", str(os.getpid())],
-                env=os.environ | quiet, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                process_group=0,  # Ctrl-C reaches the parent alone, which passes it on
-            )  # fmt: skip
-        self._logs[process] = log
 
     def _stop(self) -> None:
         """Ask the workers to stop, and wait; a second Ctrl-C ends them at once."""
-        for process in self._logs:
-            process.send_signal(signal.SIGTERM)
+        for worker in self._running:
+            worker.ask_to_stop()
         try:
-            for process in self._logs:
-                process.wait()
+            while any(worker.exit_status() is None for worker in self._running):
+                time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            for process in self._logs:
-                process.kill()
+            for worker in self._running:
+                worker.kill()
             raise
 
 
 def _is_unfinished(statuses: list[Status]) -> bool:
     return any(status.state not in (*DONE, "failed") for status in statuses)
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""

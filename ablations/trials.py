@@ -35,6 +35,8 @@ AHEAD = 100
 """Cells that wait in the queue at most: a queue of thousands makes each look at it slow."""
 ENDINGS = ("worker", "error", "given_back", "lost")
 """Attributes of a trial that say who had it and how it ended, and are not the next one's."""
+HOPELESS = "hopeless"
+"""Attribute of a trial that is not tried again: each process that trained its cell died."""
 AGREEMENT = "agreement"
 """Attribute of the study under which `share` keeps what was agreed on."""
 LIVE = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
@@ -262,7 +264,7 @@ class Trials:
             return Status(cell, state, beat.done, worker=name, heard_at=beat.at or None)
         if trial.state == TrialState.WAITING:
             return Status(cell, "stopped" if beat.done else "waiting", beat.done)
-        if "error" in attributes:
+        if _is_given_up(attributes, self.outline.retries):
             return Status(cell, "failed", beat.done, error=attributes["error"])
         return Status(cell, "missing", beat.done)
 
@@ -322,7 +324,8 @@ class Trials:
         deaths = [*trial.user_attrs.get("deaths", []), done][-DEATHS:]
         is_hopeless = len(deaths) == DEATHS and len(set(deaths)) == 1
         reason = f"its process died {DEATHS} times at iteration {done}; was memory short?"
-        ended = self._end(claim, TrialState.FAIL, {"error": reason} if is_hopeless else {"lost": True})
+        verdict = {"error": reason, HOPELESS: True} if is_hopeless else {"lost": True}
+        ended = self._end(claim, TrialState.FAIL, verdict)
         if ended and not is_hopeless:
             self._again(claim, {"deaths": deaths})
 
@@ -375,6 +378,11 @@ class Trials:
         return patiently(
             lambda: self.storage.get_all_trials(self._study_id, deepcopy=False, states=wanted)
         )
+
+
+def _is_given_up(attributes: Mapping[str, Any], retries: int) -> bool:
+    """Say whether a failed trial was its cell's last."""
+    return "error" in attributes and (HOPELESS in attributes or attributes.get("attempt", 0) >= retries)
 
 
 def _of(trial: FrozenTrial) -> Claim:

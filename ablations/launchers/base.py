@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # a node of a cluster unpickles a job without importing torch
-    from ablations.folder import Plan, StudyFolder
+    from ablations.folder import StudyFolder
+    from ablations.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -20,20 +21,17 @@ class Job:
         study: name of the study.
         folder: of the study.
         threads: torch threads of each process.
-        storage: URI of Optuna's database; None is the journal in the study's folder.
     """
 
     home: Path
     study: str
     folder: Path
     threads: int
-    storage: str | None = None
 
     def command(self, name: str) -> list[str]:
         """Return what starts a worker of this name, as a child of this very process."""
         worker = [sys.executable, "-m", "ablations.worker", str(self.home), self.study, "--name", name]
-        storage = [] if self.storage is None else ["--storage", self.storage]
-        return [*worker, "--parent", str(os.getpid()), *storage]
+        return [*worker, "--parent", str(os.getpid())]
 
     def log(self, name: str) -> Path:
         """Return the file into which a worker of this name writes; its folder is made."""
@@ -52,15 +50,14 @@ class Job:
         }
 
 
-def make_job(folder: "StudyFolder", plan: "Plan", storage: str | None) -> Job:
+def make_job(folder: "StudyFolder", plan: "Plan") -> Job:
     """Take down what the workers of a study are told.
 
     Args:
         folder: of the study.
         plan: what was agreed on.
-        storage: URI of Optuna's database; None is the journal in the study's folder.
     """
-    return Job(folder.home.resolve(), folder.name, folder.path.resolve(), plan.threads, storage)
+    return Job(folder.home.resolve(), folder.name, folder.path.resolve(), plan.threads)
 
 
 class Worker(Protocol):
