@@ -1,25 +1,58 @@
-"""Join a study from a host that reaches its storage of trials, but perhaps not its folder."""
+"""Workers that somebody, or a cluster's scheduler, starts by hand, beside or without `ablate`."""
 
 import hashlib
 import json
+import os
+import socket
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from ablations.folder import MODELS, StudyFolder, find_study
+from ablations.launchers.base import Worker, make_job
+from ablations.launchers.local import Local
 from ablations.locks import write_whole
 from ablations.plan import require_plan
 from ablations.preparation import prepare_models
 from ablations.storage import masked, open_storage, patiently
 from ablations.trials import AGREEMENT
+from ablations.worker import Stop, work
 from workbench.names import unknown
 from workbench.stages.prepare import Prepared
+
+POLL_SECONDS = 0.25
+INTERRUPTED = 130
+"""Exit status of a worker that was asked to stop, so that a scheduler knows that cells are left."""
 
 
 class OtherModelsError(RuntimeError):
     """This host prepares other weights than the study's."""
 
 
-def join(home: Path, name: str, storage: str | None) -> StudyFolder:
+def join(folder: StudyFolder, *, name: str | None = None, processes: int = 1) -> int:
+    """Train cells of a study until all are done, those that others leave behind among them.
+
+    Args:
+        folder: of the study.
+        name: how to call this worker; None is `<host>:<process id>`.
+        processes: that train each trial together.
+    Returns:
+        exit status: 0, `INTERRUPTED`, or that of `ablations.worker.work`.
+    """
+    stop = Stop()
+    stop.listen(None)
+    if processes == 1:
+        status = work(folder, stop, name=name, until_done=True)
+    else:
+        plan = require_plan(folder)
+        job = make_job(folder, plan, until_done=True)
+        name = name or f"{socket.gethostname()}:{os.getpid()}"
+        status = _accompany(Local(plan.device, processes).start(name, job), stop)
+    return INTERRUPTED if stop.is_asked else status
+
+
+def reach(home: Path, name: str, storage: str | None) -> StudyFolder:
     """Return a study's folder; made here from what the storage says, where the disk is not shared.
 
     Without a shared disk, models are prepared here again. Runs compare only if they start from the same
@@ -66,3 +99,20 @@ def _agreement(storage: str, name: str, folder: StudyFolder) -> dict[str, Any]:
     if agreement is None:
         raise FileNotFoundError(f"study {name} is not prepared yet; wait for `workbench ablate`")
     return dict(json.loads(json.dumps(agreement)))
+
+
+def _accompany(worker: Worker, stop: Stop) -> int:
+    """Wait for a worker's end, and pass on a request to stop.
+
+    Returns:
+        its exit status; 128 + number for one that a signal ended, as a shell has it.
+    """
+    was_asked = False
+    while (status := worker.exit_status()) is None:
+        if stop.is_asked and not was_asked:
+            worker.ask_to_stop()
+            was_asked = True
+        time.sleep(POLL_SECONDS)
+    if status:
+        print(worker.last_words(), file=sys.stderr)
+    return status if status >= 0 else 128 - status

@@ -228,11 +228,13 @@ def main() -> int:
     parser.add_argument("study")
     parser.add_argument("--name", help="how to call it in lists")
     parser.add_argument("--parent", type=int, help="process to end with")
+    parser.add_argument("--until-done", action="store_true", help="wait for what others train")
     given = parser.parse_args()
     stop = Stop()
     stop.listen(given.parent)
     settle_process()
-    return work(find_study(given.home, given.study), stop, name=given.name)
+    folder = find_study(given.home, given.study)
+    return work(folder, stop, name=given.name, until_done=given.until_done)
 
 
 def _is_over(trials: Trials) -> bool:

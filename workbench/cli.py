@@ -56,6 +56,50 @@ SeedsOption = Annotated[
     str | None, typer.Option(help="A number of seeds, or a list: --seeds 5, --seeds 0,3.")
 ]
 IterationsOption = Annotated[int | None, typer.Option(min=1, help="PPO iterations.")]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Trials: postgresql://HOST/NAME or grpc://HOST:PORT; else a file in the home folder."
+    ),
+]
+GraceOption = Annotated[
+    float, typer.Option(min=1, help="Seconds of silence until a worker elsewhere counts as dead.")
+]
+PLACE = "Where workers run (docs/cluster.md)"
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=PLACE, help="At a time; else 2, one per GPU, or what fits Ray."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=PLACE, help="Of each process; else the cores are shared out."),
+]
+ProcessesOption = Annotated[
+    int,
+    typer.Option(min=1, rich_help_panel=PLACE, help="That train each trial together, a GPU each."),
+]
+PinOption = Annotated[
+    bool, typer.Option("--pin-cores", rich_help_panel=PLACE, help="Keep workers to cores of their own.")
+]
+LauncherOption = Annotated[
+    str, typer.Option(rich_help_panel=PLACE, help="local: this machine. ray: a Ray cluster.")
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=PLACE, help="Of the Ray cluster; else the one that runs here."),
+]
+TrialCpusOption = Annotated[
+    float | None,
+    typer.Option(min=0.01, rich_help_panel=PLACE, help="Of a worker on Ray; else 1 per process."),
+]
+TrialGpusOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        rich_help_panel=PLACE,
+        help="Of a worker on Ray, perhaps 0.25; else 1 per process.",
+    ),
+]
 HOME = Path("runs")
 
 
@@ -64,21 +108,26 @@ def prepare(
     study: StudyArgument,
     home: HomeOption = HOME,
     device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     tracking_uri: StoreOption = None,
     set_: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
     """Pre-train, fine-tune and train the reward model of a study, without running it.
 
+    Workers can join it from then on: see `workbench worker --help`.
+
     Example: workbench prepare ablations/quickstart.yaml
     """
+    from ablations.launchers.local import Local
     from ablations.plan import open_study
     from ablations.runner import Options, default_workers, prepare_only
     from ablations.study import parse_changes
 
     with _resumable():
         asked = open_study(study, home, parse_changes(set_ or []), plugin or [])
-        options = Options(default_workers(asked), tracking_uri, device, _command())
+        workers = default_workers(asked, Local(device))
+        options = Options(workers, tracking_uri, device, _command(), threads=threads)
         prepared = prepare_only(asked, home, options)
     for stage in ("base", "sft", "reward_model"):
         typer.echo(f"{stage:<13} {getattr(prepared, stage)}")
@@ -133,24 +182,26 @@ def train(
 @app.command()
 def ablate(
     study: StudyArgument,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes at a time; else 2.")] = None,
+    workers: WorkersOption = None,
     seeds: SeedsOption = None,
     iterations: IterationsOption = None,
     home: HomeOption = HOME,
     device: DeviceOption = "auto",
     tracking_uri: StoreOption = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(help="Trials: postgresql://… or grpc://…; else a journal file in the home folder."),
-    ] = None,
-    grace: Annotated[
-        float, typer.Option(min=1, help="Seconds of silence until a remote worker counts as dead.")
-    ] = 60.0,
     set_: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option(help="Say what would run and what it costs; run nothing.")
     ] = False,
     plugin: PluginOption = None,
+    storage: StorageOption = None,
+    grace: GraceOption = 60.0,
+    launcher: LauncherOption = "local",
+    threads: ThreadsOption = None,
+    processes_per_trial: ProcessesOption = 1,
+    pin_cores: PinOption = False,
+    ray_address: RayAddressOption = None,
+    trial_cpus: TrialCpusOption = None,
+    trial_gpus: TrialGpusOption = None,
 ) -> None:
     """Run a study: prepare the models, train every arm with every seed, write the report.
 
@@ -162,14 +213,21 @@ def ablate(
     workbench ablate ablations/studies/hh_rlhf.yaml --set task.data=my.jsonl.gz --seeds 3
     """
     from ablations import runner
+    from ablations.launchers.choice import make_launcher
     from ablations.plan import open_study
     from ablations.study import parse_changes, parse_seeds
 
     changes = {} if seeds is None else {"seeds": parse_seeds(seeds)}
     changes |= {} if iterations is None else {"ppo.iterations": iterations}
     asked = open_study(study, home, changes | parse_changes(set_ or []), plugin or [])
-    count = workers or runner.default_workers(asked)
-    options = runner.Options(count, tracking_uri, device, _command(), storage, grace)
+    place = make_launcher(
+        launcher, device=device, processes=processes_per_trial, pin_cores=pin_cores,
+        ray_address=ray_address, trial_cpus=trial_cpus, trial_gpus=trial_gpus,
+    )  # fmt: skip
+    options = runner.Options(
+        workers or runner.default_workers(asked, place), tracking_uri, device, _command(),
+        storage=storage, grace_seconds=grace, launcher=place, threads=threads,
+    )  # fmt: skip
     if dry_run:
         _dry_run(asked, home, options)
         return
@@ -185,31 +243,29 @@ def ablate(
 
 @app.command()
 def worker(
-    study: Annotated[str, typer.Argument(help="Name of a study that was begun.")],
+    study: Annotated[str, typer.Argument(help="Name of a study that was prepared.")],
     home: HomeOption = HOME,
-    storage: Annotated[
-        str | None,
-        typer.Option(help="Where the trials are, on a host that does not share the home folder."),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="How to call it in lists; else host:process.")] = None,
+    storage: StorageOption = None,
+    name: Annotated[str | None, typer.Option(help="Of this worker; else HOST:PROCESS.")] = None,
+    processes_per_trial: ProcessesOption = 1,
 ) -> None:
     """Join a study with one more worker, from any host; it ends when every cell is done.
 
-    It trains what waits, takes up what a dead worker left from its last checkpoint, and writes a
-    checkpoint of its own on Ctrl-C or SIGTERM.
+    It trains what waits, takes up what a dead worker left from its last checkpoint, and on Ctrl-C or
+    SIGTERM finishes its iteration, writes a checkpoint and puts the cell back for others. Start as
+    many as you like, whenever you like: no cell is trained twice at a time. A host that does not
+    share the home folder names the study's --storage. docs/cluster.md has scripts for Slurm, ssh and
+    Kubernetes; to try again what failed, and for the report, run `workbench ablate STUDY` after it.
 
     Examples: workbench worker quickstart
 
-    srun --ntasks=8 workbench worker my_study --home /shared/runs
+    srun --mpi=none workbench worker quickstart --home /shared/runs
     """
-    from ablations.joining import join
-    from ablations.worker import Stop, work
+    from ablations.joining import join, reach
     from workbench.environment import settle_process
 
     settle_process()
-    stop = Stop()
-    stop.listen(None)
-    raise typer.Exit(work(join(home, study, storage), stop, name=name, until_done=True))
+    raise typer.Exit(join(reach(home, study, storage), name=name, processes=processes_per_trial))
 
 
 @app.command("storage-proxy")

@@ -21,17 +21,19 @@ class Job:
         study: name of the study.
         folder: of the study.
         threads: torch threads of each process.
+        until_done: whether a worker waits for what others train, and takes it up if they die.
     """
 
     home: Path
     study: str
     folder: Path
     threads: int
+    until_done: bool = False
 
     def command(self, name: str) -> list[str]:
         """Return what starts a worker of this name, as a child of this very process."""
         worker = [sys.executable, "-m", "ablations.worker", str(self.home), self.study, "--name", name]
-        return [*worker, "--parent", str(os.getpid())]
+        return [*worker, "--parent", str(os.getpid()), *(["--until-done"] if self.until_done else [])]
 
     def log(self, name: str) -> Path:
         """Return the file into which a worker of this name writes; its folder is made."""
@@ -50,14 +52,15 @@ class Job:
         }
 
 
-def make_job(folder: "StudyFolder", plan: "Plan") -> Job:
+def make_job(folder: "StudyFolder", plan: "Plan", *, until_done: bool = False) -> Job:
     """Take down what the workers of a study are told.
 
     Args:
         folder: of the study.
         plan: what was agreed on.
+        until_done: whether they wait for what others train.
     """
-    return Job(folder.home.resolve(), folder.name, folder.path.resolve(), plan.threads)
+    return Job(folder.home.resolve(), folder.name, folder.path.resolve(), plan.threads, until_done)
 
 
 class Worker(Protocol):

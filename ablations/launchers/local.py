@@ -61,7 +61,8 @@ class Local:
     def describe(self, workers: int) -> str:
         """Say how many workers run here, and on what."""
         each = f", each of processes: {self.processes}" if self.processes > 1 else ""
-        return f"workers: {workers}{each}, on this machine with cores: {len(cores())}, GPUs: {len(self.gpus)}"
+        machine = f"this machine with cores: {len(cores())}, GPUs: {len(self.gpus)}"
+        return f"workers: {workers}{each}, on {machine}"
 
     def start(self, name: str, job: Job) -> Processes:
         """Start a worker in the first free slot."""
