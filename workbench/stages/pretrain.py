@@ -51,7 +51,6 @@ def pretrain(
     )
 
 
-@torch.no_grad()
 def held_out_perplexity(policy: Policy, texts: Sequence[Tokens], *, pad: int) -> float:
     """Measure the perplexity of held-out language; its rise under PPO is the alignment tax.
 
@@ -64,6 +63,12 @@ def held_out_perplexity(policy: Policy, texts: Sequence[Tokens], *, pad: int) ->
     Returns:
         perplexity.
     """
+    return perplexity(*held_out_nats(policy, texts, pad=pad))
+
+
+@torch.no_grad()
+def held_out_nats(policy: Policy, texts: Sequence[Tokens], *, pad: int) -> tuple[float, int]:
+    """Return the summed cross-entropy of every token but each text's first, and how many they are."""
     device = next(policy.parameters()).device
     longest = max(map(len, texts))
     batch_size = max(1, min(256, CHUNK_ELEMENTS // (policy.model.config.vocab_size * longest)))
@@ -74,4 +79,9 @@ def held_out_perplexity(policy: Policy, texts: Sequence[Tokens], *, pad: int) ->
         predicted = int(mask.sum())
         nats += float(policy.language_loss(tokens.to(device), mask.to(device))) * predicted
         count += predicted
-    return float(torch.tensor(nats / count, dtype=torch.float64).exp())  # inf rather than an error
+    return nats, count
+
+
+def perplexity(nats: float, tokens: float) -> float:
+    """Return e to the mean cross-entropy; infinite, rather than an error, where that is too large."""
+    return float(torch.tensor(nats / tokens, dtype=torch.float64).exp())
