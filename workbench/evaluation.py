@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from workbench.models import Policy
+from workbench.parallel import Share
 from workbench.sampling import sample, uniform
 from workbench.stages.ppo import Ppo
-from workbench.stages.pretrain import held_out_perplexity
+from workbench.stages.pretrain import held_out_nats, perplexity
 from workbench.stages.reward_model import score_rows
 from workbench.tasks.base import Task, Tokens
 from workbench.textbook import textbook_sampling
@@ -67,16 +68,18 @@ class Evaluator:
 
     @torch.no_grad()
     def judge(self, policy: Policy) -> Judged:
-        """Let a policy answer the held-out prompts."""
-        prompts, ppo = self.prompts, self.ppo
-        sampling = textbook_sampling(ppo.settings, len(prompts))
-        noise = uniform(sampling, len(prompts), ppo.seed, "evaluation")
+        """Let a policy answer the held-out prompts; several processes share them."""
+        ppo, share = self.ppo, Share.of(len(self.prompts))
+        sampling = textbook_sampling(ppo.settings, len(self.prompts))
+        noise = uniform(sampling, len(self.prompts), ppo.seed, "evaluation")[:, share.rows]
+        prompts = self.prompts[share.rows]
         with ppo.accelerator.autocast():
             samples = sample(policy, prompts, sampling, eos=ppo.eos, pad=ppo.pad, noise=noise)
-            responses = samples.responses()
-            rows = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
-            proxy = score_rows(ppo.models.reward_model, rows, ppo.pad).tolist()
-        return Judged(responses, proxy, self.task.gold(prompts, responses))
+            answers = samples.responses()
+            rows = [(*prompt, *response) for prompt, response in zip(prompts, answers, strict=True)]
+            scores = score_rows(ppo.models.reward_model, rows, ppo.pad).tolist()
+        responses, proxy = share.gather_list(answers), share.gather_list(scores)
+        return Judged(responses, proxy, self.task.gold(self.prompts, responses))
 
     def metrics(self) -> dict[str, float]:
         """Measure the policy as it is: `eval/*`."""
@@ -132,7 +135,10 @@ class Evaluator:
         return self.task.held_out_texts()
 
     def _perplexity(self, policy: Policy) -> float:
-        return held_out_perplexity(policy, self._held_out, pad=self.ppo.pad)
+        share, device = Share.of(len(self._held_out)), self.ppo.accelerator.device
+        mine = held_out_nats(policy, self._held_out[share.rows], pad=self.ppo.pad)
+        nats, tokens = share.total(torch.tensor(mine, dtype=torch.float64, device=device)).tolist()
+        return perplexity(nats, tokens)
 
     def _text(self, tokens: Tokens) -> str:
         text: str = self.task.tokenizer.decode(tokens, skip_special_tokens=True)

@@ -1,13 +1,15 @@
 """What PPO learns from: responses, what the four models say of them, and how the update went."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from workbench.forward import TokenStatistics, compare, critic_outputs, log_probabilities
 from workbench.models import Batch, Models
+from workbench.parallel import Share, collect
 from workbench.recipe import Recipe
 from workbench.sampling import Samples, sample
 from workbench.seeding import generator
@@ -89,7 +91,7 @@ def score(
         mask=mask,
         text_length=samples.text_length,
         is_truncated=samples.is_truncated,
-        group=torch.arange(len(raw), device=raw.device) // sampling.responses_per_prompt,
+        group=_groups(raw, sampling),
         log_prob=said.log_prob,
         behaviour_log_prob=samples.log_prob,
         ref_log_prob=reference.ref_log_prob,
@@ -108,6 +110,36 @@ def score(
         models.policy, samples.prompt_hidden, samples.prompts(), samples.prompt_length
     )
     return Experience(samples, said, prompt, raw, rollout)
+
+
+def assemble(mine: Experience, share: Share, sampling: Sampling, *, pad: int) -> Experience:
+    """Put the experience of all processes together, but for hidden states, which nothing reads again.
+
+    Args:
+        mine: experience of this process's rows.
+        share: which rows those are.
+        sampling: how they were sampled.
+        pad: the padding token.
+    Returns:
+        experience of all rows, the same on every process.
+    """
+    if share.is_everything:
+        return mine
+    widths = mine.rollout.tokens.shape[1], mine.rollout.mask.shape[1], mine.prompt_log_prob.shape[1]
+    length, cap, prompt = map(max, zip(*collect(widths), strict=True))
+
+    def whole(values: Tensor, width: int = cap, padding: int = 0) -> Tensor:
+        missing = width - values.shape[-1] if values.ndim > 1 else 0
+        return share.gather(F.pad(values, (0, missing), value=padding))
+
+    parts = {f.name: getattr(mine.rollout, f.name) for f in fields(Rollout) if f.name != "tokens"}
+    rollout = Rollout(
+        tokens=whole(mine.rollout.tokens, length, pad), **{n: whole(part) for n, part in parts.items()}
+    )
+    rollout.group = _groups(rollout.score, sampling)
+    said = (whole(getattr(mine.statistics, f.name)) for f in fields(TokenStatistics))
+    prompt_log_prob = whole(mine.prompt_log_prob, prompt)
+    return Experience(_samples(rollout), TokenStatistics(*said), prompt_log_prob, rollout.score, rollout)
 
 
 def rival_scores(
@@ -157,3 +189,23 @@ def minibatches(
         order = kept[torch.randperm(len(kept), generator=shuffle).to(kept.device)]
         for index in torch.split(order, plan.minibatch_size):
             yield rollout.rows(index)
+
+
+def _groups(score: Tensor, sampling: Sampling) -> Tensor:
+    """Number the prompts [B] of responses with these scores; those to one prompt stand together."""
+    return torch.arange(len(score), device=score.device) // sampling.responses_per_prompt
+
+
+def _samples(rollout: Rollout) -> Samples:
+    """Return the samples that a rollout was made of, without hidden states."""
+    blank = torch.empty(0, device=rollout.tokens.device)
+    return Samples(
+        tokens=rollout.tokens,
+        prompt_length=rollout.prompt_length,
+        mask=rollout.mask,
+        text_length=rollout.text_length,
+        log_prob=rollout.behaviour_log_prob,
+        hidden=blank,
+        prompt_hidden=blank,
+        is_truncated=rollout.is_truncated,
+    )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from workbench.models import CHUNK_ELEMENTS, Batch, Models, Policy
+from workbench.parallel import Share
 from workbench.recipe import Recipe
 from workbench.types import Draft, Evaluation, Rollout, Sampling
 
@@ -87,7 +88,7 @@ def evaluate(
     eos: int,
     pretraining: tuple[Tensor, Tensor] | None,
 ) -> Evaluation:
-    """Evaluate policy and critic on a minibatch, with gradient.
+    """Evaluate policy and critic on a minibatch, with gradient; several processes share its rows.
 
     Args:
         models: policy and critic, and what else the recipe needs.
@@ -99,8 +100,27 @@ def evaluate(
     Returns:
         log-probabilities, values and what else was needed.
     """
+    share = Share.of(len(minibatch.mask))
+    tokens, length, mask = minibatch.tokens, minibatch.prompt_length, minibatch.mask
+    batch = Batch.of(tokens[share.rows], length[share.rows], mask[share.rows])
+    by_policy = _policy_outputs(models, recipe, batch, sampling, eos)
+    said = {name: share.gather(output) for name, output in by_policy.items()}
+    if "value" in recipe.needs:
+        value, end = map(share.gather, critic_outputs(models, recipe, batch))
+        said["value"], said["end_value"] = recipe.value(value, mask), at_end(recipe, end)
+    if pretraining is not None:
+        said["pretraining_loss"] = _language_loss(models.policy, *pretraining)
+    none = torch.zeros_like(said["log_prob"])
+    nothing = {"end_value": none[:, 0], "pretraining_loss": none[0, 0]}
+    per_token = ("behaviour_log_prob", "entropy", "ref_kl", "value")
+    return Evaluation(**(dict.fromkeys(per_token, none) | nothing | said))
+
+
+def _policy_outputs(
+    models: Models, recipe: Recipe, batch: Batch, sampling: Sampling, eos: int
+) -> dict[str, Tensor]:
+    """Return what the policy says of each response token, each [B, T], as far as it is needed."""
     needs, policy = recipe.needs, models.policy
-    batch = Batch.of(minibatch.tokens, minibatch.prompt_length, minibatch.mask)
     raw = policy.logits(policy.states(batch)).float()
     logits = raw / sampling.log_prob_temperature
     normaliser = logits.logsumexp(-1)
@@ -118,16 +138,15 @@ def evaluate(
         changed = recipe.logits(scaled, _draft(models, batch, scaled, sampling.temperature, eos))
         drawn = changed.log_softmax(-1).gather(-1, batch.target[:, None]).squeeze(-1)
         said["behaviour_log_prob"] = batch.spread(drawn.clamp(min=FORBIDDEN))
-    if "value" in needs:
-        value, end = critic_outputs(models, recipe, batch)
-        said["value"], said["end_value"] = recipe.value(value, batch.mask), at_end(recipe, end)
-    if pretraining is not None:
-        texts, wanted = (part.to(raw.device) for part in pretraining)
-        said["pretraining_loss"] = policy.language_loss(texts, wanted)
-    none = torch.zeros_like(said["log_prob"])
-    nothing = {"end_value": none[:, 0], "pretraining_loss": none[0, 0]}
-    per_token = ("behaviour_log_prob", "entropy", "ref_kl", "value")
-    return Evaluation(**(dict.fromkeys(per_token, none) | nothing | said))
+    return said
+
+
+def _language_loss(policy: Policy, texts: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean cross-entropy of the wanted tokens of all processes' texts, a scalar."""
+    share, device = Share.of(len(texts)), next(policy.parameters()).device
+    mine = wanted[share.rows].to(device)
+    loss = policy.language_loss(texts[share.rows].to(device), mine)
+    return share.total(loss * (mine.sum() / wanted.sum()))
 
 
 def critic_outputs(models: Models, recipe: Recipe, batch: Batch) -> tuple[Tensor, Tensor]:

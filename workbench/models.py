@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from workbench import gpt2
 from workbench.loading import load_causal, load_scorer
+from workbench.parallel import process
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -223,13 +224,16 @@ class Models:
 
     @contextmanager
     def in_training_mode(self, seed: int) -> Iterator[None]:
-        """Let dropout act on policy and critic, with random numbers of this seed, if there is any."""
+        """Let dropout act on policy and critic, with random numbers of this seed, if there is any.
+
+        Several processes drop independently of each other, so not what one process would.
+        """
         if not self.has_dropout:
             yield
             return
         devices = [next(self.policy.parameters()).device]
         with torch.random.fork_rng(devices=[d for d in devices if d.type == "cuda"]):
-            torch.manual_seed(seed)
+            torch.manual_seed(seed + process())
             self.policy.train()
             self.critic.train()
             yield

@@ -8,12 +8,13 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import AdamW
 
-from workbench.experience import Experience, minibatches, rival_scores, score
+from workbench.experience import Experience, assemble, minibatches, rival_scores, score
 from workbench.forward import at_end, evaluate
 from workbench.maths import at_last_token
 from workbench.models import Models
 from workbench.monitors import Stopwatch, update_statistics
 from workbench.optimiser import take_step
+from workbench.parallel import Share, sum_gradients
 from workbench.recipe import Recipe
 from workbench.sampling import sample, uniform
 from workbench.seeding import derive, generator
@@ -73,7 +74,8 @@ class Ppo:
     @torch.no_grad()
     def roll_out(self, prompts: Sequence[Tokens], sampling: Sampling, noise: Tensor) -> Experience:
         """Sample responses; collect log π_old, log π_ref, V_old and the reward model's score."""
-        models, recipe = self.models, self.recipe
+        models, recipe, share = self.models, self.recipe, Share.of(len(prompts))
+        prompts, noise = prompts[share.rows], noise[:, share.rows]
         with self.accelerator.autocast(), self.stopwatch("sampling"):
             samples = sample(
                 models.policy, prompts, sampling, eos=self.eos, pad=self.pad, noise=noise,
@@ -83,7 +85,8 @@ class Ppo:
             rivals = rival_scores(
                 models, recipe, self.task, prompts, sampling, eos=self.eos, pad=self.pad
             )
-            return score(models, recipe, samples, sampling, rivals)
+            mine = score(models, recipe, samples, sampling, rivals)
+            return assemble(mine, share, sampling, pad=self.pad)
 
     @torch.no_grad()
     def reward(self, rollout: Rollout) -> None:
@@ -116,6 +119,7 @@ class Ppo:
                 value_loss = recipe.value_loss(new, minibatch)
                 regulariser = recipe.regulariser(new, minibatch)
                 self.accelerator.backward(policy_loss + value_loss + regulariser)
+                sum_gradients(*models.parameters())
                 losses = (policy_loss, value_loss, regulariser)
                 experience.updates.append(update_statistics(models, new, minibatch, losses))
                 take_step(self.optimiser, models, recipe, rates)
