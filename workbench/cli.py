@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ablations.folder import StudyFolder
     from ablations.study import Study
     from ablations.trials import Status
+    from workbench.training import Result
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 """Exit statuses: a trial or an upload failed; the command cannot be carried out; stopped by Ctrl-C."""
@@ -151,11 +152,14 @@ def train(
 ) -> None:
     """Train one recipe with one seed, outside of any study.
 
-    Example: workbench train --recipe vanilla --with token_kl_penalty.weight=0.05 --iterations 50
+    Examples: workbench train --recipe vanilla --with token_kl_penalty.weight=0.05 --iterations 50
+
+    accelerate launch --multi_gpu --num_processes 4 -m workbench.cli train --recipe ppo_max
     """
     from ablations.pruners import make_pruner
     from ablations.study import make_arm_study
     from workbench.environment import settle_process
+    from workbench.parallel import is_main, leave
     from workbench.tracking import default_store
     from workbench.train_one import train_one
 
@@ -170,13 +174,9 @@ def train(
             pruner=make_pruner(asked), seed=seed, home=home,
             store=default_store(home, tracking_uri), device=device,
         )  # fmt: skip
-    for name, value in result.final.items():
-        typer.echo(f"{name:<28} {value:10.4g}")
-    if result.collapse:
-        typer.echo(f"collapsed at iteration {result.collapse.iteration}: {result.collapse.reason}")
-    if result.stopped_at is not None:
-        typer.echo(f"pruned after {result.stopped_at} of {asked.ppo.iterations} iterations")
-    typer.echo(f"policy: {policy}")
+    if is_main():
+        _print_result(policy, result, asked.ppo.iterations)
+    leave()
 
 
 @app.command()
@@ -428,6 +428,16 @@ def main() -> None:
         sys.exit(WRONG)
 
 
+def _print_result(policy: Path, result: "Result", iterations: int) -> None:
+    for name, value in result.final.items():
+        typer.echo(f"{name:<28} {value:10.4g}")
+    if result.collapse:
+        typer.echo(f"collapsed at iteration {result.collapse.iteration}: {result.collapse.reason}")
+    if result.stopped_at is not None:
+        typer.echo(f"pruned after {result.stopped_at} of {iterations} iterations")
+    typer.echo(f"policy: {policy}")
+
+
 def _statuses(study: str, home: Path) -> "tuple[StudyFolder, list[Status]]":
     """Say how a study's cells stand, without torch, so that it answers at once."""
     from ablations.trials import Trials
@@ -506,19 +516,22 @@ def _chart_views(uri: str) -> dict[str, str]:
     return {name: f"#/experiments/{i}/runs{write_chart_view(name, uri)}" for name, i in studies.items()}
 
 
-def _command() -> str:
-    return shlex.join(["workbench", *sys.argv[1:]])
+def _command(processes: int = 1) -> str:
+    launch = f"accelerate launch --multi_gpu --num_processes {processes} -m workbench.cli"
+    return shlex.join([*(launch.split() if processes > 1 else ["workbench"]), *sys.argv[1:]])
 
 
 @contextmanager
 def _resumable() -> Iterator[None]:
     """On Ctrl-C, say which command goes on."""
+    from workbench.parallel import is_main, processes
     from workbench.training import Interrupted
 
     try:
         yield
     except (KeyboardInterrupt, Interrupted):
-        typer.echo(f"stopped; go on with: {_command()}", err=True)
+        if is_main():
+            typer.echo(f"stopped; go on with: {_command(processes())}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

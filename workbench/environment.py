@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from workbench.parallel import processes
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of options of glibc's mallopt, from malloc.h."""
 PACKAGES = ("ppo-workbench", "torch", "transformers", "accelerate", "mlflow", "optuna")
@@ -41,10 +43,12 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> str:
-    """Name the GPU, or the processor and the number of threads in use."""
+    """Name the GPU, or the processor and the number of threads in use, and how many processes share."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"{_processor()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
+    return name if processes() == 1 else f"{processes()} processes, each on {name}"
 
 
 @cache

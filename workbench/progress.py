@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from workbench.parallel import is_main
+
 T = TypeVar("T")
 
 QUIET_SECONDS = 10.0
@@ -30,14 +32,16 @@ def listening(report: Report) -> Iterator[None]:
 
 
 def track(steps: Iterable[T], *, total: int, title: str) -> Iterator[T]:
-    """Yield the steps while showing how many are done and how long the rest takes.
+    """Yield the steps while the main process shows how many are done and how long the rest takes.
 
     Args:
         steps: what to iterate over.
         total: how many there are.
         title: what is being done.
     """
-    if _listeners:
+    if not is_main():
+        yield from steps
+    elif _listeners:
         yield from _told(steps, total, title, _listeners[-1])
     elif sys.stderr.isatty():
         yield from _drawn(steps, total, title)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from workbench.parallel import Unheard, is_main
 from workbench.recipe import Recipe
 from workbench.run_log import RunLog
 from workbench.settings import CollapseRule, PpoSettings, PrepareSettings, TaskSettings
@@ -53,14 +54,20 @@ def train_one(
     )  # fmt: skip
     run.folder = home / EXPERIMENT / f"{recipe.name}-s{seed}-{run.fingerprint}"
     with stop_request() as is_asked:
-        _, result = RunLog(store, EXPERIMENT, recipe.name, run, {}).train(is_asked)
+        if is_main():
+            _, result = RunLog(store, EXPERIMENT, recipe.name, run, {}).train(is_asked)
+        else:
+            result = run.train(Unheard(), is_asked)
     return save_policy(run), result
 
 
 def save_policy(run: Run) -> Path:
-    """Keep the final policy as a Hugging Face folder beside the checkpoints, whole or not at all."""
+    """Keep the final policy as a Hugging Face folder beside the checkpoints, whole or not at all.
+
+    Several processes may call this; the main one writes.
+    """
     policy, partial = run.folder / "policy", run.folder / f".partial-policy-{os.getpid()}"
-    if not policy.is_dir():
+    if is_main() and not policy.is_dir():
         run.ppo.models.policy.model.save_pretrained(partial)
         run.task.tokenizer.save_pretrained(partial)
         partial.rename(policy)

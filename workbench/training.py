@@ -18,6 +18,7 @@ from workbench.evaluation import Evaluator, mean
 from workbench.models import Models, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
 from workbench.optimiser import make_optimiser
+from workbench.parallel import collect, is_main, require_same
 from workbench.progress import track
 from workbench.recipe import Recipe
 from workbench.seeding import generator
@@ -112,7 +113,8 @@ class Run:
 
         Args:
             tracker: gets every record as soon as it is there; after a checkpoint those before it again.
-            is_interrupted: asked after every iteration; True saves a checkpoint and raises.
+            is_interrupted: asked after every iteration; True on any process saves a checkpoint and
+                raises on all.
         Raises:
             Interrupted: if asked to stop.
             ValueError: if the reward model returns NaN, a prompt does not fit the model, or the
@@ -122,6 +124,7 @@ class Run:
         self._require_room()
         progress = load_checkpoint(self.folder, self.ppo, self.fingerprint)
         progress = progress or Progress(self.fingerprint, 0, [])
+        require_same(progress.iteration, f"the checkpoint that they see in {self.folder}")
         self.history = progress.history
         tracker.log(self.history)
         prune = self.pruner.start(self.evaluator.gold_error()) if self.pruner else lambda record: None
@@ -134,10 +137,11 @@ class Run:
             progress.iteration = k + 1
             pruned = prune(self.history[-1])
             is_over = bool(pruned or has_diverged(self.history[-1][1]))
-            stop = is_interrupted()
+            stop = any(collect(is_interrupted()))
             is_last = k + 1 == settings.iterations
             if stop or is_over or is_last or (k + 1) % settings.checkpoint_every == 0:
-                save_checkpoint(self.folder, self.ppo, progress)
+                if is_main():
+                    save_checkpoint(self.folder, self.ppo, progress)
             if is_over:
                 break
             if stop:

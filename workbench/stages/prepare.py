@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from accelerate import Accelerator
 
 from workbench.loading import load_causal, load_config, load_scorer, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
+from workbench.parallel import is_main
 from workbench.sampling import sample, uniform
 from workbench.seeding import derive
 from workbench.settings import ModelSettings, PrepareSettings
@@ -28,6 +30,7 @@ FORMAT = 1
 """Part of every hash: raise it when a stage's code changes what it makes."""
 HISTOGRAM_BINS = 41
 SAMPLE_BATCH = 256
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ def prepare(
     task: Task, settings: PrepareSettings, home: Path, accelerator: Accelerator, response_cap: int
 ) -> Prepared:
     """Run the three stages, or take from the cache what was made before.
+
+    Of several processes the main one does the work, and the others wait for the folders to appear;
+    waiting for the process itself would have a time limit.
 
     Args:
         task: where texts, demonstrations and preferences come from.
@@ -234,6 +240,8 @@ class _Workshop:
     def _cached(self, stage: str, key: str, make: Callable[[Path], dict[str, Any]]) -> Path:
         """Make a folder under a temporary name and move it into place when it is whole."""
         final = self.folder / f"{stage}-{key}"
+        while not is_main() and not final.is_dir():
+            time.sleep(POLL_SECONDS)
         if final.is_dir():
             return final
         partial = self.folder / f".partial-{stage}-{key}-{os.getpid()}"
