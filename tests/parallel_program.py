@@ -14,7 +14,7 @@ from tests.builders import ListTracker
 from tests.parallel_cases import CASES, DROPOUT, Case
 from tests.test_checkpoint import stop_after
 from workbench import cli
-from workbench.parallel import Share, Unheard, is_main, process, require_same, sum_gradients
+from workbench.parallel import Share, Unheard, broadcast, is_main, process, require_same, sum_gradients
 from workbench.stages.prepare import Prepared
 from workbench.training import Interrupted, make_accelerator
 
@@ -29,7 +29,7 @@ def main(home: Path, out: Path, command: list[str]) -> None:
     found = {name: train(case, prepared, out / name) for name, case in every.items()}
     found["interrupted"] = interrupt(CASES["vanilla"], prepared, out / "interrupted")
     found |= {"gathered": [gathered(kind, 3) for kind in KINDS], "gradients": gradients()}
-    found["complaint"] = complaint()
+    found |= {"complaint": complaint(), "broadcast": broadcast(["cell", process()])}
     (out / f"process-{process()}.json").write_text(json.dumps(found))
     sys.argv = ["workbench", *command]
     cli.main()

@@ -180,6 +180,10 @@ def test_what_differs_between_processes_is_refused_on_all(shared: Shared) -> Non
     assert complaints == ["the processes differ in their number: 0, 1"] * 2
 
 
+def test_what_the_main_process_has_is_broadcast(shared: Shared) -> None:
+    assert [found["broadcast"] for found in shared.found] == [["cell", 0]] * 2
+
+
 # Written and printed once.
 
 
