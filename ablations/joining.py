@@ -12,12 +12,13 @@ from typing import Any
 from ablations.folder import MODELS, StudyFolder, find_study
 from ablations.launchers.base import Worker, make_job
 from ablations.launchers.local import Local
+from ablations.liveness import Stop
 from ablations.locks import write_whole
 from ablations.plan import require_plan
 from ablations.preparation import prepare_models
 from ablations.storage import masked, open_storage, patiently
 from ablations.trials import AGREEMENT
-from ablations.worker import Stop, work
+from ablations.worker import work
 from workbench.names import unknown
 from workbench.stages.prepare import Prepared
 

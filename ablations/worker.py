@@ -1,21 +1,19 @@
 """One worker process: claim a cell, train it, write down how it ended; until nothing is left."""
 
-import ctypes
-import os
-import signal
 import sys
-import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from ablations.cells import Cell
 from ablations.folder import StudyFolder, find_study
+from ablations.liveness import Pulse, Stop
 from ablations.plan import Plan, require_plan, tracking_store
 from ablations.processes import Process
 from ablations.pruners import make_pruner
@@ -24,7 +22,7 @@ from ablations.trials import DONE, Claim, Outcome, Trials
 from workbench.checkpoint import CheckpointError
 from workbench.environment import settle_process
 from workbench.errors import one_sentence
-from workbench.progress import listening
+from workbench.parallel import Unheard, broadcast, is_main, leave, processes
 from workbench.run_log import RunLog
 from workbench.tasks import make_task
 from workbench.train_one import save_policy
@@ -32,80 +30,16 @@ from workbench.training import Interrupted, Run, make_accelerator
 
 STOPPED = 3
 """Exit status of a worker that could not go on although no trial failed; its last line says why."""
-PARENT_SECONDS = 1.0
+PARTED = -1
+"""A run failed on several processes, which therefore end; a new worker goes on."""
 IDLE_SECONDS = 2.0
-
-
-@dataclass
-class Stop:
-    """Whether this process was asked to stop, by a signal or by the end of its parent."""
-
-    is_asked: bool = False
-
-    def listen(self, parent: int | None) -> None:
-        """Listen to Ctrl-C, to SIGTERM, and to the parent's end if there is a parent to look after.
-
-        Args:
-            parent: process id of the parent; None for a worker that somebody started by hand.
-        """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: setattr(self, "is_asked", True))
-        if parent is None:
-            return
-        if sys.platform == "linux":
-            set_parent_death_signal = 1
-            ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-        threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
-
-    def _watch(self, parent: int) -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
-        self.is_asked = True
-
-
-@dataclass
-class Pulse:
-    """Gives signs of life for a claim from a thread of its own, however long an iteration takes.
-
-    Attributes:
-        trials: of the study.
-        claim: what is trained.
-        iterations: of a whole run; `track` counts those that are left after a checkpoint.
-        done: iterations done.
-    """
-
-    trials: Trials
-    claim: Claim
-    iterations: int
-    done: int = field(default=0, init=False)
-    _is_over: threading.Event = field(default_factory=threading.Event, init=False)
-
-    def __call__(self, done: int, total: int, title: str) -> None:
-        """Take a report of `workbench.progress.track`."""
-        self.done = self.iterations - total + done
-
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Give signs of life inside the block, and one at its end."""
-        self.done = self.claim.beat.done
-        thread = threading.Thread(target=self._beat, daemon=True)
-        thread.start()
-        try:
-            with listening(self):
-                yield
-        finally:
-            self._is_over.set()
-            thread.join()
-            self.trials.beat(self.claim, self.done)
-
-    def _beat(self) -> None:
-        while not self._is_over.wait(self.trials.beat_seconds):
-            self.trials.beat(self.claim, self.done)
 
 
 @dataclass
 class Worker:
     """Trains cells of one study.
+
+    Of several processes that train each trial together the main one claims, and the others follow.
 
     Attributes:
         folder: of the study.
@@ -127,18 +61,35 @@ class Worker:
         Returns:
             exit status: 0, or `STOPPED` if the disk or the storage of trials made it give up.
         """
-        trials = Trials(self.folder, self.plan.outline, self.plan.trial)
+        if not is_main():
+            return self._follow()
         try:
-            while not self.stop.is_asked:
-                if claim := self._next(trials):
-                    if status := self._work_off(claim, trials):
-                        return status
-                elif not until_done or _is_over(trials):
-                    return 0
-                else:
-                    time.sleep(IDLE_SECONDS)
+            status = self._lead(Trials(self.folder, self.plan.outline, self.plan.trial), until_done)
         except StorageError as error:
             return _give_up(error)
+        if status == 0:
+            broadcast(None)
+            leave()
+        return max(status, 0)
+
+    def _lead(self, trials: Trials, until_done: bool) -> int:
+        """Claim and train; 0, `STOPPED`, or `PARTED` where the other processes are gone."""
+        while not self.stop.is_asked:
+            if claim := self._next(trials):
+                if status := self._work_off(claim, trials):
+                    return status
+            elif not until_done or _is_over(trials):
+                return 0
+            else:
+                time.sleep(IDLE_SECONDS)
+        return 0
+
+    def _follow(self) -> int:
+        """Train what the main process claims, until it claims nothing more."""
+        while (claimed := broadcast(None)) is not None:
+            with suppress(Interrupted):
+                self._run(*claimed).train(Unheard(), lambda: self.stop.is_asked)
+        leave()
         return 0
 
     def _next(self, trials: Trials) -> Claim | None:
@@ -150,7 +101,7 @@ class Worker:
         return trials.claim(self.process)
 
     def _work_off(self, claim: Claim, trials: Trials) -> int:
-        """Train the cells of a claim; 0, or `STOPPED`."""
+        """Train the cells of a claim; 0, or what `_lead` returns."""
         while not claim.is_over:
             folder = self.folder.cell(claim.cell)
             ended = self._train(claim, trials)
@@ -167,6 +118,7 @@ class Worker:
         Returns:
             how the run ended; or, if it did not, an exit status.
         """
+        broadcast((claim.cell, claim.parameters))
         log = self._log(claim)
         pulse = Pulse(trials, claim, log.run.settings.iterations)
         try:
@@ -181,20 +133,22 @@ class Worker:
             return _give_up(error)
         except Exception as error:
             trials.fail(claim, one_sentence(error))
-            return 0
+            return PARTED if processes() > 1 else 0  # the others have failed as well, or wait in vain
         state: Literal["ok", "collapsed"] = "collapsed" if result.collapse else "ok"
         reached = result.history[-1][0]
         return Outcome(state, result.final, run_id, reached, result.stopped_at)
 
     def _log(self, claim: Claim) -> RunLog:
-        plan, cell = self.plan, claim.cell
-        recipe = plan.recipe(cell.arm, claim.parameters)
-        run = Run(
-            self._task, recipe, plan.study.ppo, self._prepared, cell.seed, self.folder.cell(cell),
-            self._accelerator, plan.study.collapse, make_pruner(plan.study),
+        run = self._run(claim.cell, claim.parameters)
+        tags = {"optuna_trial": str(claim.number), "settings_hash": self.plan.settings_hash}
+        return RunLog(self._store, self.folder.name, claim.cell.arm, run, tags)
+
+    def _run(self, cell: Cell, parameters: Mapping[str, Any]) -> Run:
+        study = self.plan.study
+        return Run(
+            self._task, self.plan.recipe(cell.arm, parameters), study.ppo, self._prepared, cell.seed,
+            self.folder.cell(cell), self._accelerator, study.collapse, make_pruner(study),
         )  # fmt: skip
-        tags = {"optuna_trial": str(claim.number), "settings_hash": plan.settings_hash}
-        return RunLog(self._store, self.folder.name, cell.arm, run, tags)
 
     def __post_init__(self) -> None:
         """Open what all cells need; the task's data are read once."""

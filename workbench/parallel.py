@@ -10,7 +10,6 @@ other in vain. And what shall happen once, like writing or printing, is for the 
 They know of each other from `training.make_accelerator` on. With one process nothing here does anything.
 """
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -191,11 +190,7 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 
 class Unheard:
-    """The tracker of a process that is not the main one: every record has arrived already."""
-
-    def last_step(self) -> int:
-        """Return a step behind all others."""
-        return sys.maxsize
+    """The tracker of a process that is not the main one."""
 
     def log(self, records: Sequence[object]) -> None:
         """Let the main process log the records."""

@@ -3,10 +3,14 @@
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+
+LINGER_SECONDS = 10.0
+"""How long the other processes of a worker may outlive the first."""
 
 
 @dataclass
@@ -28,15 +32,23 @@ class Processes:
     _all: list[subprocess.Popen[bytes]]
     _failed: int | None = field(default=None, init=False)
     """Rank of the process that failed first."""
+    _parted: float | None = field(default=None, init=False)
+    """When the first process was seen to have ended."""
 
     def exit_status(self) -> int | None:
         """Return how the worker ended, None while one of its processes runs.
 
-        A process that fails takes the others with it, which would wait for it for ever.
+        A process that fails takes the others with it, which would wait for it for ever; so does the
+        first process when it has ended for a while.
         """
         statuses = [process.poll() for process in self._all]
         if self._failed is None and any(statuses):
             self._failed = next(rank for rank, status in enumerate(statuses) if status)
+            self.kill()
+        if statuses[0] is not None and self._parted is None:
+            self._parted = time.monotonic()
+        if self._parted is not None and time.monotonic() - self._parted > LINGER_SECONDS:
+            self._failed = self._failed or 0
             self.kill()
         return None if None in statuses else statuses[self._failed or 0]
 

@@ -10,11 +10,11 @@ from mlflow import MlflowClient
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from ablations.folder import find_study
+from ablations.liveness import Stop
 from ablations.locks import LockedError
 from ablations.plan import ChangedStudyError
 from ablations.runner import ablate, begun, dry_run
 from ablations.trials import Trials
-from ablations.worker import Stop
 from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
 from workbench.glossary import GLOSSARY
 from workbench.sync import sync

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ablations.liveness import Stop
 from ablations.plan import Plan, make_plan
 from ablations.processes import Process
 from ablations.runner import Options, begun, prepare_study
 from ablations.study import Study, make_study
 from ablations.trials import Status, Trials
-from ablations.worker import Stop, Worker
+from ablations.worker import Worker
 
 TOY: dict[str, Any] = {
     "name": "toy",

@@ -1,0 +1,83 @@
+"""How a worker hears that it is to stop, and lets others hear that it is alive."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ablations.trials import Claim, Trials
+from workbench.progress import listening
+
+PARENT_SECONDS = 1.0
+
+
+@dataclass
+class Stop:
+    """Whether this process was asked to stop, by a signal or by the end of its parent."""
+
+    is_asked: bool = False
+
+    def listen(self, parent: int | None) -> None:
+        """Listen to Ctrl-C, to SIGTERM, and to the parent's end if there is a parent to look after.
+
+        Args:
+            parent: process id of the parent; None for a worker that somebody started by hand.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: setattr(self, "is_asked", True))
+        if parent is None:
+            return
+        if sys.platform == "linux":
+            set_parent_death_signal = 1
+            ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+        threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
+
+    def _watch(self, parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        self.is_asked = True
+
+
+@dataclass
+class Pulse:
+    """Gives signs of life for a claim from a thread of its own, however long an iteration takes.
+
+    Attributes:
+        trials: of the study.
+        claim: what is trained.
+        iterations: of a whole run; `track` counts those that are left after a checkpoint.
+        done: iterations done.
+    """
+
+    trials: Trials
+    claim: Claim
+    iterations: int
+    done: int = field(default=0, init=False)
+    _is_over: threading.Event = field(default_factory=threading.Event, init=False)
+
+    def __call__(self, done: int, total: int, title: str) -> None:
+        """Take a report of `workbench.progress.track`."""
+        self.done = self.iterations - total + done
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Give signs of life inside the block, and one at its end."""
+        self.done = self.claim.beat.done
+        thread = threading.Thread(target=self._beat, daemon=True)
+        thread.start()
+        try:
+            with listening(self):
+                yield
+        finally:
+            self._is_over.set()
+            thread.join()
+            self.trials.beat(self.claim, self.done)
+
+    def _beat(self) -> None:
+        while not self._is_over.wait(self.trials.beat_seconds):
+            self.trials.beat(self.claim, self.done)
