@@ -21,7 +21,7 @@ from ablations.storage import StorageError
 from ablations.trials import DONE, Claim, Outcome, Trials
 from workbench.checkpoint import CheckpointError
 from workbench.environment import settle_process
-from workbench.errors import one_sentence
+from workbench.errors import is_expected, one_sentence
 from workbench.parallel import Unheard, broadcast, is_main, leave, processes
 from workbench.run_log import RunLog
 from workbench.tasks import make_task
@@ -85,10 +85,15 @@ class Worker:
         return 0
 
     def _follow(self) -> int:
-        """Train what the main process claims, until it claims nothing more."""
+        """Train what the main process claims, until it claims nothing more, or a run fails on both."""
         while (claimed := broadcast(None)) is not None:
-            with suppress(Interrupted):
-                self._run(*claimed).train(Unheard(), lambda: self.stop.is_asked)
+            try:
+                with suppress(Interrupted):
+                    self._run(*claimed).train(Unheard(), lambda: self.stop.is_asked)
+            except Exception as error:
+                if not is_expected(error):
+                    raise  # of this process alone, perhaps: the launcher ends the others
+                return 0
         leave()
         return 0
 

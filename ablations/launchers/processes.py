@@ -1,6 +1,7 @@
 """The processes of one worker on this machine: one, or several that train each trial together."""
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -50,7 +51,11 @@ class Processes:
         if self._parted is not None and time.monotonic() - self._parted > LINGER_SECONDS:
             self._failed = self._failed or 0
             self.kill()
-        return None if None in statuses else statuses[self._failed or 0]
+        if None in statuses:
+            return None
+        status = statuses[self._failed or 0]
+        has_given_up = not self._failed  # the main process alone can: it knows of stores and the disk
+        return status if has_given_up or not status or status < 0 else -signal.SIGABRT
 
     def last_words(self) -> str:
         """Return the last line of the process that failed, or of the first one."""
