@@ -161,7 +161,7 @@ class Recipe(UpdateLines):
         if trick.requires_critic and "value" not in self.needs:
             estimator = self._the(AdvantageEstimator).name
             raise ValueError(f"{trick.name} needs a critic, and {estimator} does without one")
-        values = self.parameters()
+        values = self.parameters() if trick.matches else {}
         for own, other in trick.matches.items():
             pair = values[f"{trick.name}.{own}"], values.get(other)
             if pair[1] not in (None, pair[0]):
