@@ -21,8 +21,13 @@ LAST_SEED = 2**31 - 1
 
 
 def varied_tricks(recipes: Sequence[Recipe]) -> list[str]:
-    """Return names of the tricks that some recipe has and another lacks or sets otherwise."""
-    settings = [{trick.name: trick.hypers() for trick in recipe.tricks} for recipe in recipes]
+    """Return names of the tricks that some recipe has and another lacks or sets otherwise.
+
+    Args:
+        recipes: at least one; that of an arm may stand there once per seed, and is looked at once.
+    """
+    distinct = {id(recipe): recipe for recipe in recipes}.values()
+    settings = [{trick.name: trick.hypers() for trick in recipe.tricks} for recipe in distinct]
     return [name for name in registry() if any(s.get(name) != settings[0].get(name) for s in settings)]
 
 
