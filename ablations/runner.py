@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablations.designs.facts import design_facts
 from ablations.estimate import Estimate, estimate
 from ablations.folder import StudyFolder
 from ablations.joining import weights_hash
@@ -154,6 +155,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "question": study.question,
         "task": study.task.name,
         "arms": list(study.arms),
+        "design": design_facts(study),
         "baseline": study.baseline,
         "seeds": study.seeds,
         "iterations": study.ppo.iterations,

@@ -1,12 +1,15 @@
 """A study file: which recipes, over which seeds, on which task. Every mistake in it is one sentence."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from ablations.arms import NAME, Arm, as_arm, change_recipe
+from ablations.designs.kinds import AnyDesign, as_design
 from workbench.names import unknown
 from workbench.plugins import load_plugins
 from workbench.recipe import Recipe
@@ -22,11 +25,8 @@ from workbench.settings import (
 )
 from workbench.tasks import task_settings
 from workbench.textbook import textbook_optimisation, textbook_sampling
-from workbench.trick import Value
-from workbench.tricks import registry
+from workbench.update_lines import UpdateLines
 from workbench.yaml_files import parse_yaml, read_yaml
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 
 
 def _as_seeds(seeds: Any) -> Any:
@@ -46,22 +46,21 @@ def _as_paths(files: Any, folder: Path | None = None) -> Any:
     return list(dict.fromkeys(str((start / Path(file).expanduser()).resolve()) for file in files))
 
 
-def _as_arm(arm: Any) -> Any:
-    if not isinstance(arm, str | dict | Arm):
-        raise ValueError(f"it should be a recipe's name, or recipe, with, without, got {arm!r}")
-    return {"recipe": arm} if isinstance(arm, str) else arm
+@dataclass(frozen=True)
+class Expansion:
+    """What a study compares, spelled out.
 
+    Attributes:
+        arms: those of the file, then those of the design.
+        recipes: the recipe of each arm, under the arm's name.
+        designed: arms of the design, in its order; one of the file if that is the same recipe.
+        twins: an arm that the design would generate, and the arm that is the same recipe already.
+    """
 
-class Arm(Settings):
-    """A recipe, perhaps with some tricks changed, added or left out."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    recipe: str = Field(description="name of a published recipe: see `workbench recipes`")
-    with_: dict[str, bool | int | float | str] = Field(
-        {}, alias="with", description="`trick.field: value`, or `trick: true` to add it as it is"
-    )
-    without: list[str] = Field([], description="tricks to leave out")
+    arms: Mapping[str, Arm]
+    recipes: Mapping[str, Recipe]
+    designed: tuple[str, ...]
+    twins: tuple[tuple[str, str], ...]
 
 
 class Study(Settings):
@@ -75,10 +74,15 @@ class Study(Settings):
     task: TaskSettings = TaskSettings()
     prepare: PrepareSettings = PrepareSettings()
     ppo: PpoSettings = PpoSettings()
-    arms: dict[Annotated[str, Field(pattern=NAME)], Annotated[Arm, BeforeValidator(_as_arm)]] = Field(
-        min_length=1, description="what is compared, by name"
+    design: Annotated[AnyDesign | None, BeforeValidator(as_design)] = Field(
+        None, description="generates arms: see docs/designs.md"
     )
-    baseline: str | None = Field(None, description="arm that the others are compared with")
+    given_arms: dict[Annotated[str, Field(pattern=NAME)], Annotated[Arm, BeforeValidator(as_arm)]] = (
+        Field({}, alias="arms", description="what is compared, by name")
+    )
+    given_baseline: str | None = Field(
+        None, alias="baseline", description="arm that the others are compared with"
+    )
     seeds: Annotated[list[int], BeforeValidator(_as_seeds)] = Field(
         [0, 1, 2, 3, 4], min_length=1, description="a number of seeds, or a list of them"
     )
@@ -98,58 +102,79 @@ class Study(Settings):
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
         load_plugins(self.plugins)
-        if self.baseline is not None and self.baseline not in self.arms:
-            raise ValueError(unknown("baseline", self.baseline, self.arms))
+        if not self.given_arms and self.design is None:
+            raise ValueError("it compares nothing: give it 'arms', or a 'design' that generates them")
+        arms = self.expansion.arms
+        if self.given_baseline is not None and self.given_baseline not in arms:
+            raise ValueError(unknown("baseline", self.given_baseline, arms))
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds must be distinct and not negative, got {self.seeds}")
-        _refuse_twins(self.recipes)
         return self
 
+    @property
+    def arms(self) -> Mapping[str, Arm]:
+        """What is compared, by name: the arms of the file, then those of the design."""
+        return self.expansion.arms
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """The recipe of each arm, under the arm's name."""
+        return self.expansion.recipes
+
+    @property
+    def baseline(self) -> str | None:
+        """The arm that others are compared with: the file's choice, else the recipe that is varied."""
+        if self.given_baseline or self.design is None:
+            return self.given_baseline
+        own = self.design.base.fingerprint()
+        return next((arm for arm, recipe in self.recipes.items() if recipe.fingerprint() == own), None)
+
     @cached_property
-    def recipes(self) -> dict[str, Recipe]:
-        """The recipe of each arm, under the arm's name, in the order of the file."""
-        recipes = {}
-        for name, arm in self.arms.items():
-            try:
-                recipe = change_recipe(find_recipe(arm.recipe), arm.with_, arm.without)
-                self._try(recipe)
-            except ValueError as error:
-                raise ValueError(f"arm {name}: {error}") from None
-            recipes[name] = Recipe(name, recipe.tricks)
-        return recipes
+    def expansion(self) -> Expansion:
+        """All arms and their recipes; those that the design generates are each another recipe.
 
-    def _try(self, recipe: Recipe) -> None:
-        """Let the recipe's tricks refuse a rollout size that they do not divide."""
-        sampling = recipe.sampling(textbook_sampling(self.ppo, self.ppo.rollout_size))
-        recipe.optimisation(textbook_optimisation(self.ppo), sampling.buffer_size)
+        Raises:
+            ValueError: for a mistake in an arm or in the design.
+        """
+        arms = dict(self.given_arms)
+        recipes = {name: self._resolve(name, arm) for name, arm in arms.items()}
+        _refuse_twins(recipes)
+        first = {recipe.fingerprint(): name for name, recipe in recipes.items()}
+        designed, twins = [], []
+        for name, arm in self._generated():
+            recipe = self._resolve(name, arm)
+            kept = first.setdefault(recipe.fingerprint(), name)
+            if kept in recipes:
+                twins.append((name, kept))
+            else:
+                arms[name], recipes[name] = arm, recipe
+            designed.append(kept)
+        return Expansion(arms, recipes, tuple(dict.fromkeys(designed)), tuple(twins))
 
+    def _generated(self) -> list[tuple[str, Arm]]:
+        if self.design is None:
+            return []
+        try:
+            generated = list(self.design.arms(self._try))
+        except ValueError as error:
+            raise ValueError(f"design {self.design.kind}: {error}") from None
+        for name, _ in generated:
+            if name in self.given_arms:
+                raise ValueError(f"arm {name} comes with the design; drop it from 'arms'")
+        return generated
 
-def change_recipe(recipe: Recipe, values: Mapping[str, Value], without: Sequence[str]) -> Recipe:
-    """Return a recipe without some tricks and with others changed or added.
+    def _resolve(self, name: str, arm: Arm) -> Recipe:
+        try:
+            recipe = change_recipe(find_recipe(arm.recipe), arm.with_, arm.without)
+            self._try(recipe)
+        except ValueError as error:
+            raise ValueError(f"arm {name}: {error}") from None
+        return Recipe(name, recipe.tricks)
 
-    Args:
-        recipe: where to start.
-        values: `trick.field` -> value, or `trick` -> True for a trick as it is.
-        without: tricks to leave out.
-    Raises:
-        ValueError: for an unknown name, a value outside its domain, or tricks that exclude each other.
-    """
-    added = [key for key, value in values.items() if "." not in key and value is True]
-    changed = {key: value for key, value in values.items() if key not in added}
-    names = {key.partition(".")[0]: None for key in values}
-    for key in changed:
-        if "." not in key:
-            raise ValueError(f"'{key}: {changed[key]}' says no field; write '{key}.<field>' or true")
-    for name in names:
-        if name not in registry():
-            raise ValueError(unknown("trick", name, registry()))
-        if name in without:
-            raise ValueError(f"{name} stands both in 'with' and in 'without'")
-    _refuse_rivals(list(names))
-    fewer = recipe.without(*without)
-    present = {trick.name for trick in fewer.tricks}
-    fresh = [registry()[name]() for name in added if name not in present]
-    return fewer.plus(*fresh).set(changed)
+    def _try(self, tricks: UpdateLines) -> None:
+        """Let tricks refuse a rollout size that they do not divide."""
+        sampling = tricks.sampling(textbook_sampling(self.ppo, self.ppo.rollout_size))
+        tricks.optimisation(textbook_optimisation(self.ppo), sampling.buffer_size)
 
 
 def load_study(
@@ -281,17 +306,6 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(content, dict):
             raise ValueError(f"--set {key}: '{part}' has no keys of its own")
     content[last] = value
-
-
-def _refuse_rivals(names: Sequence[str]) -> None:
-    by_group: dict[str, str] = {}
-    for name in names:
-        group = registry()[name].group
-        if group and group in by_group:
-            raise ValueError(
-                f"{by_group[group]} and {name} exclude each other (group {group}); keep one of them"
-            )
-        by_group |= {group: name} if group else {}
 
 
 def _refuse_twins(recipes: Mapping[str, Recipe]) -> None:

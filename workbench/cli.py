@@ -457,12 +457,13 @@ def _find(study: str, home: Path) -> "StudyFolder":
 
 
 def _dry_run(study: "Study", home: Path, options: Any) -> None:
+    from ablations.designs.facts import design_lines
     from ablations.runner import dry_run
     from ablations.standings import estimate_lines
 
     statuses, estimate = dry_run(study, home, options)
     _print_outcome(statuses, study.ppo.iterations)
-    for line in estimate_lines(statuses, estimate, options.workers):
+    for line in [*design_lines(study), *estimate_lines(statuses, estimate, options.workers)]:
         typer.echo(line)
 
 

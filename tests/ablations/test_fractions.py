@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyDOE3 import fracfact_aliasing, fracfact_by_res
 
-from ablations.fractions import aliases, fraction
+from ablations.designs.fractions import aliases, fraction
 
 SIZES = st.tuples(st.integers(2, 14), st.sampled_from([3, 4, 5]))
 
