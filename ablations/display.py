@@ -26,7 +26,7 @@ class Display:
     def __init__(self, outline: Outline) -> None:
         """Set up the view; the iteration is the unit of progress."""
         self._outline = outline
-        self._total = outline.iterations * len(outline.cells)
+        self._total = outline.iterations * outline.runs
         self._console = Console(stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._finished: set[str] | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ablations.beats import read_json
 from ablations.cells import Cell
 from ablations.locks import LockedError, holder, try_to_hold, write_whole
+from ablations.search.settings import Search
 from workbench.names import unknown
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Outline:
         grace_seconds: silence after which a worker on another machine is taken for dead.
         tracking_uri: MLflow store; None is the home folder's own.
         command: what to type to go on.
+        search: what a search is for; None for a study whose arms are known.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Outline:
     grace_seconds: float
     tracking_uri: str | None
     command: str
+    search: Search | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Outline":
@@ -56,7 +59,13 @@ class Outline:
             grace_seconds=content["grace_seconds"],
             tracking_uri=content["tracking_uri"],
             command=content["command"],
+            search=Search.model_validate(study["search"]) if study["search"] else None,
         )
+
+    @property
+    def runs(self) -> int:
+        """Runs of the whole study."""
+        return self.search.trials * len(self.seeds) if self.search else len(self.cells)
 
     @cached_property
     def cells(self) -> dict[str, Cell]:

@@ -68,11 +68,18 @@ class Plan:
 
     def recipe(self, arm: str, parameters: Mapping[str, Any]) -> Recipe:
         """Return the recipe of an arm, or of a search's proposal by its parameters."""
+        if self.study.search and parameters:
+            return Recipe(arm, self.study.space.rebuild(parameters).tricks)
         return self.study.recipes[arm]
+
+    def stand_in(self, cell: Cell) -> Cell:
+        """Return a cell whose recipe is known, for a search's proposal that nobody made yet."""
+        known = self.study.recipes
+        return cell if cell.arm in known else Cell(next(iter(known)), cell.seed)
 
     def trial(self, cell: Cell) -> FrozenTrial:
         """Make the waiting trial of a cell: which tricks it has, how they are set, the seed."""
-        point = self._point(cell.arm) | {"seed": cell.seed}
+        point = self._points[cell.arm] | {"seed": cell.seed}
         space = {name: self._space[name] for name in point}
         return create_trial(state=TrialState.WAITING, params=point, distributions=space)
 
@@ -80,9 +87,6 @@ class Plan:
         """Return it as plain data, from which `read_plan` restores it."""
         fields = {key: getattr(self, key) for key in Plan.__dataclass_fields__}
         return fields | {"study": self.study.model_dump(by_alias=True)}
-
-    def _point(self, arm: str) -> dict[str, Value]:
-        return self._points[arm]
 
     @cached_property
     def _points(self) -> dict[str, dict[str, Value]]:
@@ -112,6 +116,7 @@ def make_plan(
         # These two only where they were chosen, so that studies from before they existed go on.
         "collapse": study.collapse.model_dump(exclude_defaults=True),
         "prune": study.prune.model_dump() if study.prune else {},
+        "search": study.search.model_dump(exclude={"trials"}) if study.search else {},
     }
     recipes = {arm: recipe.fingerprint() for arm, recipe in study.recipes.items()}
     return Plan(

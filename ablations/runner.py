@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablations.cells import Cell
 from ablations.designs.facts import design_facts
 from ablations.estimate import Estimate, estimate
 from ablations.folder import StudyFolder
 from ablations.joining import weights_hash
 from ablations.launchers.base import Launcher, make_job
 from ablations.launchers.local import Local
+from ablations.opening import look_at_trials, open_trials
 from ablations.plan import (
     GRACE_SECONDS,
     ChangedStudyError,
@@ -26,7 +28,7 @@ from ablations.preparation import check_inputs, prepare_models
 from ablations.storage import require_shareable
 from ablations.study import Study
 from ablations.supervisor import Supervisor
-from ablations.trials import DONE, Status, Trials
+from ablations.trials import DONE, Status
 from workbench.environment import settle_process
 from workbench.signals import sigterm_as_ctrl_c
 from workbench.stages.prepare import Prepared
@@ -80,7 +82,7 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
     """
     with begun(study, home, options) as (folder, plan, task):
-        trials = Trials(folder, plan.outline, plan.trial)
+        trials = open_trials(folder, plan)
         trials.sweep()
         trials.enqueue("missing", "failed")
         if any(status.state not in DONE for status in trials.status()):
@@ -109,12 +111,8 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
     folder = StudyFolder(home, study.name)
     plan = compare(folder, _plan(study, options))
     is_begun = folder.file.is_file()
-    statuses = (
-        Trials(folder, plan.outline).status()
-        if is_begun
-        else [Status(cell, "missing", 0) for cell in plan.outline.cells.values()]
-    )
-    left = [status.cell for status in statuses if status.state not in DONE]
+    statuses = look_at_trials(folder, plan.outline).status() if is_begun else _unbegun(plan)
+    left = [plan.stand_in(status.cell) for status in statuses if status.state not in DONE]
     return statuses, estimate(folder, plan, left, options.workers) if left else None
 
 
@@ -177,6 +175,17 @@ def prepared_tag(facts: Mapping[str, Any]) -> dict[str, Any]:
     return tag
 
 
+def _unbegun(plan: Plan) -> list[Status]:
+    cells = list(plan.outline.cells.values())
+    if plan.study.search:
+        cells = [
+            Cell(f"proposal {number}", seed)
+            for number in range(plan.study.search.trials)
+            for seed in plan.study.seeds
+        ]
+    return [Status(cell, "missing", 0) for cell in cells]
+
+
 def _plan(study: Study, options: Options) -> Plan:
     threads = options.threads or options.launcher.threads(options.workers)
     return make_plan(
@@ -191,7 +200,7 @@ def _refuse_strangers(runs: Iterable[Any], plan: Plan) -> None:
     for run in runs:
         tags = run.data.tags
         arm = tags.get("workbench.cell", "").rpartition("/s")[0]
-        same = tags.get("recipe_hash") == plan.recipes.get(arm)
+        same = plan.study.search or tags.get("recipe_hash") == plan.recipes.get(arm)
         if "workbench.cell" in tags and not (same and tags.get("settings_hash") == plan.settings_hash):
             raise ChangedStudyError(
                 f"experiment {plan.study.name} in MLflow already holds {tags['workbench.cell']} with"

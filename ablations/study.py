@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ablations.arms import NAME, Arm, as_arm, change_recipe
 from ablations.designs.kinds import AnyDesign, as_design
+from ablations.search.settings import FIRST, Search
+from ablations.search.space import Space
 from workbench.names import unknown
 from workbench.plugins import load_plugins
 from workbench.recipe import Recipe
@@ -77,6 +79,7 @@ class Study(Settings):
     design: Annotated[AnyDesign | None, BeforeValidator(as_design)] = Field(
         None, description="generates arms: see docs/designs.md"
     )
+    search: Search | None = Field(None, description="proposes recipes: see docs/designs.md")
     given_arms: dict[Annotated[str, Field(pattern=NAME)], Annotated[Arm, BeforeValidator(as_arm)]] = (
         Field({}, alias="arms", description="what is compared, by name")
     )
@@ -102,7 +105,9 @@ class Study(Settings):
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
         load_plugins(self.plugins)
-        if not self.given_arms and self.design is None:
+        if self.search and (self.given_arms or self.design):
+            raise ValueError("a search stands alone; drop 'arms' and 'design', or 'search'")
+        if not (self.given_arms or self.design or self.search):
             raise ValueError("it compares nothing: give it 'arms', or a 'design' that generates them")
         arms = self.expansion.arms
         if self.given_baseline is not None and self.given_baseline not in arms:
@@ -124,6 +129,8 @@ class Study(Settings):
     @property
     def baseline(self) -> str | None:
         """The arm that others are compared with: the file's choice, else the recipe that is varied."""
+        if self.search:
+            return FIRST
         if self.given_baseline or self.design is None:
             return self.given_baseline
         own = self.design.base.fingerprint()
@@ -137,6 +144,9 @@ class Study(Settings):
             ValueError: for a mistake in an arm or in the design.
         """
         arms = dict(self.given_arms)
+        if self.search:
+            arms = {FIRST: Arm(recipe=self.search.recipe)}
+            self.space  # noqa: B018 - refuses what cannot be searched
         recipes = {name: self._resolve(name, arm) for name, arm in arms.items()}
         _refuse_twins(recipes)
         first = {recipe.fingerprint(): name for name, recipe in recipes.items()}
@@ -150,6 +160,17 @@ class Study(Settings):
                 arms[name], recipes[name] = arm, recipe
             designed.append(kept)
         return Expansion(arms, recipes, tuple(dict.fromkeys(designed)), tuple(twins))
+
+    @cached_property
+    def space(self) -> Space:
+        """What a search may propose.
+
+        Raises:
+            ValueError: if this study is no search, or names what cannot be searched.
+        """
+        if self.search is None:
+            raise ValueError(f"study {self.name} is no search")
+        return Space(find_recipe(self.search.recipe), self.search, self._try)
 
     def _generated(self) -> list[tuple[str, Arm]]:
         if self.design is None:

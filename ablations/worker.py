@@ -14,6 +14,7 @@ import torch
 from ablations.cells import Cell
 from ablations.folder import StudyFolder, find_study
 from ablations.liveness import Pulse, Stop
+from ablations.opening import open_trials
 from ablations.plan import Plan, require_plan, tracking_store
 from ablations.processes import Process
 from ablations.pruners import make_pruner
@@ -64,7 +65,7 @@ class Worker:
         if not is_main():
             return self._follow()
         try:
-            status = self._lead(Trials(self.folder, self.plan.outline, self.plan.trial), until_done)
+            status = self._lead(open_trials(self.folder, self.plan), until_done)
         except StorageError as error:
             return _give_up(error)
         if status == 0:

@@ -440,10 +440,10 @@ def _print_result(policy: Path, result: "Result", iterations: int) -> None:
 
 def _statuses(study: str, home: Path) -> "tuple[StudyFolder, list[Status]]":
     """Say how a study's cells stand, without torch, so that it answers at once."""
-    from ablations.trials import Trials
+    from ablations.opening import look_at_trials
 
     folder = _find(study, home)
-    return folder, Trials(folder, folder.outline()).status()
+    return folder, look_at_trials(folder, folder.outline()).status()
 
 
 def _find(study: str, home: Path) -> "StudyFolder":

@@ -6,6 +6,7 @@ from typing import Any
 
 from ablations.designs.fractions import aliases
 from ablations.designs.kinds import AnyDesign
+from ablations.search.settings import Search
 from ablations.study import Study
 from workbench.recipe import Recipe
 from workbench.tracking import EXPERIMENT_TAG_LIMIT
@@ -32,6 +33,13 @@ def design_facts(study: Study) -> dict[str, Any] | None:
         kind, recipe, factors (names), levels (arm -> a level per factor), resolution (None unless a part
         of a factorial) and aliases; None for a study without a design.
     """
+    if study.search:
+        return {
+            "kind": "search",
+            "recipe": study.search.recipe,
+            "objectives": study.search.objectives,
+            "constraints": study.search.constraints,
+        }
     design = study.design
     if design is None:
         return None
@@ -52,6 +60,8 @@ def design_facts(study: Study) -> dict[str, Any] | None:
 
 def design_lines(study: Study) -> list[str]:
     """Explain a study's design: what is varied, in how many runs, and what cannot be told apart."""
+    if study.search:
+        return _search_lines(study.search, len(study.seeds))
     design = study.design
     if design is None:
         return []
@@ -63,6 +73,18 @@ def design_lines(study: Study) -> list[str]:
         *_twin_lines(study.expansion.twins),
         f"  {len(arms)} arms × {len(seeds)} seeds = {len(arms) * len(seeds)} runs;"
         f" compared with {study.baseline or next(iter(arms))}",
+        "",
+    ]
+
+
+def _search_lines(search: Search, seeds: int) -> list[str]:
+    goals = ", ".join(f"{way} {name}" for name, way in search.objectives.items())
+    bounds = ", ".join(f"{name} at most {bound:g}" for name, bound in search.constraints.items())
+    return [
+        f"search around {search.recipe}: {goals}{f', with {bounds}' if bounds else ''}",
+        f"  over {', '.join(search.tricks)}",
+        f"  {search.trials} recipes × {seeds} seeds = {search.trials * seeds} runs at most;"
+        f" hopeless recipes {'leave their other seeds out' if search.give_up else 'run all seeds'}",
         "",
     ]
 

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from workbench.settings import Settings
 
 Direction = Literal["maximize", "minimize"]
+FIRST = "t0000"
+"""The arm of the recipe around which to search; the others are called after their trials, too."""
 COLLAPSED = "collapsed"
 """The constraint on the share of seeds that collapse."""
 

@@ -15,7 +15,7 @@ from ablations.cells import Cell
 from ablations.folder import Outline, StudyFolder
 from ablations.processes import Process
 from ablations.search.judging import excess, is_hopeless, worth
-from ablations.search.settings import COLLAPSED, Search
+from ablations.search.settings import COLLAPSED, FIRST, Search
 from ablations.trials import LIVE, Claim, Outcome, State, Status, Trials, objective
 
 if TYPE_CHECKING:
@@ -50,12 +50,13 @@ class SearchTrials(Trials):
         if self._space is None or "missing" not in states or any(self._units()):
             return 0
         start = self._space.start()
-        start.user_attrs = {"cell": _arm(0), "arm": _arm(0)}
+        start.user_attrs = {"cell": FIRST, "arm": FIRST}
         self._create(start)
         return 1
 
     def claim(self, process: Process) -> Claim | None:
         """Take a recipe that waits, or ask for a new one; None if there were enough."""
+        self.enqueue("missing")
         waiting = sorted(self._trials(TrialState.WAITING), key=lambda trial: trial.number)
         taken = next(filter(None, (self._take(trial, process) for trial in waiting)), None)
         for _ in range(PATIENCE if taken is None and self._space else 0):
@@ -88,7 +89,7 @@ class SearchTrials(Trials):
         known = [status for arm, trial in units.items() for status in self._runs(arm, trial)]
         to_come = range(len(units), self._search.trials)
         return known + [
-            Status(Cell(f"proposal {number}", seed), "missing", 0)
+            Status(Cell(f"proposal {number}", seed), "waiting", 0)
             for number in to_come
             for seed in self.outline.seeds
         ]

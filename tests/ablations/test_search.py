@@ -12,8 +12,8 @@ from ablations.search.judging import excess, is_hopeless, worth
 from ablations.search.settings import Search
 from ablations.search.space import Space
 from ablations.search.trials import SearchTrials
-from ablations.trials import Claim, Outcome
-from tests.ablations.toy import toy_plan
+from ablations.trials import DONE, Claim, Outcome
+from tests.ablations.toy import run_here, run_names, toy, toy_plan
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
 
@@ -194,3 +194,31 @@ def test_a_proposal_whose_worker_died_goes_on_with_its_next_seed(tmp_path: Path)
     assert (again.unit, again.cell.seed) == ("t0000", 1)
     assert train(trials, again, 1.0) == [1, 2]
     assert [status.value for status in trials.status()][:3] == [1.0, 1.0, 1.0]
+
+
+def test_a_search_as_a_user_writes_it_runs_and_can_go_on(prepared: Path) -> None:
+    wanted = {"recipe": "ppo_max", "tricks": TRICKS, "trials": 2, "give_up": False}
+    content = {"arms": {}, "baseline": None, "search": wanted}
+    statuses = run_here(toy(**content), prepared)
+    assert [status.cell.name for status in statuses[:2]] == ["t0000/s0", "t0000/s1"]
+    assert all(status.state in DONE for status in statuses)
+    before = run_names(prepared)
+    assert len(before) == 4
+    more = run_here(toy(**content | {"search": {**wanted, "trials": 3}}), prepared)
+    assert all(status.state in DONE for status in more)
+    assert set(run_names(prepared)) > set(before)
+    assert len(run_names(prepared)) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"arms": {"vanilla": "vanilla"}}, "a search stands alone"),
+        ({"search": {"recipe": "ppo_max", "tricks": ["x"], "trials": 2}}, "unknown trick 'x'"),
+        ({"search": {"recipe": "ppo_max", "tricks": TRICKS}}, "trials"),
+    ],
+)
+def test_a_wrong_search_is_refused_in_a_sentence(changes: dict[str, Any], sentence: str) -> None:
+    wanted = {"recipe": "ppo_max", "tricks": TRICKS, "trials": 2}
+    with pytest.raises(ValueError, match=sentence):
+        toy(**{"arms": {}, "baseline": None, "search": wanted, **changes})

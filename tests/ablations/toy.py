@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ablations.liveness import Stop
+from ablations.opening import open_trials
 from ablations.plan import Plan, make_plan
 from ablations.processes import Process
 from ablations.runner import Options, begun, prepare_study
 from ablations.study import Study, make_study
-from ablations.trials import Status, Trials
+from ablations.trials import Status
 from ablations.worker import Worker
 
 TOY: dict[str, Any] = {
@@ -74,7 +75,7 @@ def run_here(
 ) -> list[Status]:
     """Run a study with the one worker in this process, or one that passes for another process."""
     with begun(study, home, OPTIONS) as (folder, plan, task):
-        trials = Trials(folder, plan.outline, plan.trial)
+        trials = open_trials(folder, plan)
         trials.sweep()
         trials.enqueue("missing", "failed")
         prepare_study(folder, plan, task)
