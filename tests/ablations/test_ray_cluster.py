@@ -25,7 +25,7 @@ from ablations.launchers.base import Job
 from ablations.launchers.ray import RayCluster, RayWorker
 from ablations.launchers.ray_host import GAVE_UP, Host
 from ablations.runner import Options, ablate
-from ablations.trials import Trials
+from ablations.trials import DONE, Status, Trials
 from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
 
 WAIT_SECONDS = 240.0
@@ -89,11 +89,25 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
     return value
 
 
+def cells(home: Path) -> list[Status]:
+    folder = find_study(home, "toy")
+    return Trials(folder, folder.plan()).status()
+
+
+def states(home: Path) -> list[str]:
+    return [status.state for status in cells(home)]
+
+
 def busy(home: Path) -> set[str]:
     """Return the names of the workers that have trained a few iterations of their cell."""
-    folder = find_study(home, "toy")
-    statuses = Trials(folder, folder.plan()).status()
-    return {status.worker for status in statuses if status.worker and status.iteration > 1}
+    return {status.worker for status in cells(home) if status.worker and status.iteration > 1}
+
+
+def is_asked_to_stop(process: psutil.Process) -> bool:
+    """Say whether a SIGTERM waits for a suspended process to go on."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    [pending] = [line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:")]
+    return bool(int(pending, 16) & 1 << (signal.SIGTERM - 1))
 
 
 def name_of(process: psutil.Process) -> str:
@@ -115,13 +129,16 @@ def test_a_study_on_two_nodes_that_loses_one_and_is_stopped_ends_as_an_undisturb
         first = wait_for(lambda: nodes.workers(nodes.cluster.head_node), "a worker on the first node")[0]
         wait_for(lambda: name_of(first) in busy(prepared), "iterations on the first node")
         first.suspend()  # so that it does not take the other cell as well
-        second = wait_for(lambda: nodes.workers(nodes.second), "a worker on the second node")[0]
-        wait_for(lambda: name_of(second) in busy(prepared), "iterations on the second node")
-        nodes.lose_second()
-        wait_for(lambda: len(launcher.started) == 3, "a new worker, for which there is no place")
-        os.kill(os.getpid(), signal.SIGINT)
-        wait_for(lambda: launcher.started[2].exit_status() is not None, "that it is called off")
-        first.resume()
+        try:
+            second = wait_for(lambda: nodes.workers(nodes.second), "a worker on the second node")[0]
+            wait_for(lambda: name_of(second) in busy(prepared), "iterations on the second node")
+            nodes.lose_second()
+            wait_for(lambda: len(launcher.started) == 3, "a new worker, for which there is no place")
+            os.kill(os.getpid(), signal.SIGINT)
+            wait_for(lambda: launcher.started[2].exit_status() is not None, "that it is called off")
+            wait_for(lambda: is_asked_to_stop(first), "that the first one is asked to stop")
+        finally:
+            first.resume()
 
     trouble = threading.Thread(target=lose_a_node_and_stop)
     with pytest.raises(KeyboardInterrupt):
@@ -130,9 +147,10 @@ def test_a_study_on_two_nodes_that_loses_one_and_is_stopped_ends_as_an_undisturb
     trouble.join()
     ended = [worker.exit_status() for worker in launcher.started]
     assert sorted(ended[:2], key=str) == [-signal.SIGKILL, 0]
+    assert not set(states(prepared)) & set(DONE)
 
-    statuses = ablate(STUDY, prepared, options)
-    assert [status.state for status in statuses] == ["ok", "ok"]
+    ablate(STUDY, prepared, options)
+    assert states(prepared) == ["ok", "ok"]
     assert run_names(prepared) == run_names(reference)
     assert points(prepared) == points(reference)
 
