@@ -128,7 +128,8 @@ def prepare(
     with _resumable():
         asked = open_study(study, home, parse_changes(set_ or []), plugin or [])
         workers = default_workers(asked, Local(device))
-        options = Options(workers, tracking_uri, device, _command(), threads=threads)
+        go_on = _command().replace("workbench prepare", "workbench ablate", 1)
+        options = Options(workers, tracking_uri, device, go_on, threads=threads)
         prepared = prepare_only(asked, home, options)
     for stage in ("base", "sft", "reward_model"):
         typer.echo(f"{stage:<13} {getattr(prepared, stage)}")
