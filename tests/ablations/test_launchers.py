@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ablations import runner
 from ablations.launchers.base import Job
 from ablations.launchers.choice import make_launcher
 from ablations.launchers.local import Local, visible_gpus
 from ablations.launchers.processes import Processes, start_processes
-from ablations.runner import default_workers
+from ablations.runner import Options, default_workers
 from tests.ablations.toy import toy
+from workbench import cli
 
 WAIT_SECONDS = 120.0
 
@@ -237,6 +239,19 @@ def test_options_that_do_not_go_together_are_refused(
     monkeypatch.setattr("ablations.launchers.local.visible_gpus", lambda: ["0", "1"])
     with pytest.raises(ValueError, match=sentence):
         make_launcher(**{"device": "auto", "processes": 1, **options})  # type: ignore[arg-type]
+
+
+def test_options_of_ablate_say_where_workers_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Options] = []
+    monkeypatch.setattr(runner, "ablate", lambda study, home, options: seen.append(options) or [])
+    place = ["--device", "cpu", "--processes-per-trial", "2", "--pin-cores"]
+    line = ["ablate", "ablations/quickstart.yaml", *place, "--workers", "5", "--threads", "3"]
+    monkeypatch.setattr(sys, "argv", ["workbench", *line])
+    with pytest.raises(SystemExit):
+        cli.main()
+    [options] = seen
+    assert options.launcher == Local("cpu", processes=2, pin_cores=True)
+    assert (options.workers, options.threads) == (5, 3)
 
 
 def test_without_ray_its_launcher_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
