@@ -1,7 +1,9 @@
 """One worker process: claim a cell, train it, write down how it ended; until nothing is left."""
 
+import signal
 import sys
 import time
+import traceback
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from contextlib import suppress
@@ -138,6 +140,9 @@ class Worker:
             trials.give_back(claim)
             return _give_up(error)
         except Exception as error:
+            if processes() > 1 and not is_expected(error):
+                traceback.print_exc()  # perhaps another process died, which is no fault of the cell
+                signal.raise_signal(signal.SIGABRT)
             trials.fail(claim, one_sentence(error))
             return PARTED if processes() > 1 else 0  # the others have failed as well, or wait in vain
         state: Literal["ok", "collapsed"] = "collapsed" if result.collapse else "ok"
