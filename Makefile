@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 QUICK  ?=
 
-.PHONY: help quickstart test check bench ui example clean
+.PHONY: help quickstart test check bench calibrate ui example clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ check: $(VENV)/installed-dev ## Lint and check types only
 
 bench: $(VENV)/installed-dev ## Compare the speed with TRL's PPO and the arithmetic floor (QUICK=1: within 60 s)
 	$(BIN)/python -m tests.benchmarks.ppo_speed $(if $(QUICK),--quick)
+
+calibrate: $(VENV)/installed-dev ## Count how often the statistics are right, on studies whose answer is known (QUICK=1: a tenth)
+	$(BIN)/python -m tests.calibration $(if $(QUICK),--quick)
 
 ui: $(VENV)/installed ## Open the MLflow UI on your runs
 	$(BIN)/workbench ui

@@ -128,11 +128,10 @@ def curve_interval(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Estimate the interquartile mean over seeds at every step, with its 95 % interval.
 
-    From five seeds on by the expanded percentile bootstrap. The plain percentile interval is too short
-    for few values, by √((n−1)/n) in its standard error and by taking z for t; both are put right by
-    asking for wider quantiles of the same resamples:
+    From five seeds on by the bootstrap, with wider quantiles of the resamples than 2.5 and 97.5 %, which
+    put Student's t where the plain percentile interval has the normal's z:
 
-        α'/2 = Φ(−√(n/(n−1)) · t_{1−α/2, n−1})
+        α'/2 = Φ(−t_{1−α/2, n−1})
 
     With three and four seeds, whose resamples lie too close, it is iqm ± t s/√n as for a mean.
 
@@ -140,7 +139,8 @@ def curve_interval(
         values: [S, T], seeds by steps; NaN are left out column by column.
     Returns:
         interquartile mean, low and high, each [T]; low and high NaN below MIN_SEEDS values.
-    Source: Hesterberg 2015, arXiv:1411.5279, section 3.4 (expanded percentile).
+    Source: after Hesterberg 2015, arXiv:1411.5279, section 3.4 (expanded percentile), whose further
+        factor √(n/(n−1)) is for means: of interquartile means it covers more than 97 % at ten seeds.
     """
     count = np.sum(~np.isnan(values), axis=0)
     centre, half = iqm(values), _half_width(values, count)
@@ -148,7 +148,7 @@ def curve_interval(
     ordered = np.sort(values, axis=0)  # NaN go last
     wide = max(1, _CHUNK // resamples)
     for n in np.unique(count[count >= MIN_BOOTSTRAP]):
-        columns, tail = np.flatnonzero(count == n), _expanded_tail(int(n))
+        columns, tail = np.flatnonzero(count == n), _student_tail(int(n))
         for start in range(0, len(columns), wide):
             some = columns[start : start + wide]
             resampled = iqm_resamples(ordered[:n, some], resamples, seed)
@@ -178,9 +178,8 @@ def _resample_weights(n: int, resamples: int, seed: int) -> FloatArray:
     return floats(weight / kept.shape[1])
 
 
-def _expanded_tail(n: int) -> float:
-    student = stats.t.ppf(0.5 + LEVEL / 2, n - 1)
-    return float(stats.norm.cdf(-np.sqrt(n / (n - 1)) * student))
+def _student_tail(n: int) -> float:
+    return float(stats.norm.cdf(-stats.t.ppf(0.5 + LEVEL / 2, n - 1)))
 
 
 def _tails(resampled: FloatArray, tail: float) -> tuple[FloatArray, FloatArray]:

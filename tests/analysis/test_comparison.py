@@ -28,7 +28,8 @@ def test_only_seeds_at_which_both_have_a_value_are_compared() -> None:
     row = compare([Pair("b", "a", "final/gold", own, other)]).iloc[0]
     # seeds 0, 1 and 3: 1 − 0, 2 − 1, 4 − 4
     assert row["n"] == 3
-    np.testing.assert_allclose([row["difference"], row["mean"]], [2 / 3, 7 / 3], rtol=1e-12)
+    means = [row["difference"], row["mean"], row["mean_against"]]
+    np.testing.assert_allclose(means, [2 / 3, 7 / 3, 5 / 3], rtol=1e-12)
 
 
 def test_a_pair_without_a_shared_seed_has_no_row_and_does_not_count_for_holm() -> None:

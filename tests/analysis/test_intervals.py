@@ -82,8 +82,9 @@ def test_a_resample_of_all_values_once_has_the_iqm_of_the_values() -> None:
 
 def test_the_bootstrap_interval_of_a_coin_is_the_quantile_of_its_resamples() -> None:
     # Ten 0 and ten 1. A resample with k ones keeps its middle ten: iqm = min(1, max(0, (k − 5)/10)).
-    # α'/2 = Φ(−√(20/19)·2.0930) = 0.0159; P(k ≤ 4) = 0.0059 < 0.0159 < P(k ≤ 5) = 0.0207: low = 0.
+    # α'/2 = Φ(−2.0930) = 0.0182; P(k ≤ 4) = 0.0059 < 0.0182 < P(k ≤ 5) = 0.0207: low = 0.
     # Of nine 0 and eleven 1, k is binomial(20, 0.55): P(k ≤ 5) = 0.0064, P(k ≤ 6) = 0.0214: low = 0.1.
+    # The plain 2.5 % would give 0.1 and 0.2.
     coins = np.sort(np.stack([np.arange(20.0) >= 10, np.arange(20.0) >= 9], axis=1), axis=0)
     _, low, _ = intervals.curve_interval(coins.astype(float), resamples=20_000)
     np.testing.assert_allclose(low, [0.0, 0.1], atol=1e-12)

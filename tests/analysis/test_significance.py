@@ -14,8 +14,8 @@ def test_sign_flips_are_counted_exactly() -> None:
     assert flip_p(1, 2, 3) == 0.25
     # 3 − 1 + 2 = 4; ±(3+1+2) = ±6 and ±(3−1+2) = ±4 are as far from zero: 4/8
     assert flip_p(3, -1, 2) == 0.5
-    # equal sums count as equal although 0.1 + 0.2 ≠ 0.3 in floating point: all but ±(0.3−0.2+0.1)…
-    assert flip_p(0.1, 0.2, 0.3) == 0.25
+    # ±7 ±3 ±4 ±4 is nowhere closer to zero than 7 + 3 − 4 − 4 = 2, and in tenths rounding may not differ
+    assert flip_p(7, 3, 0, -4, -4) == flip_p(0.7, 0.3, 0, -0.4, -0.4) == 1.0
     assert flip_p(0, 0, 0, 0) == 1.0
     assert np.isnan(flip_p(np.nan))
 
@@ -36,6 +36,11 @@ def test_many_seeds_are_flipped_at_random_close_to_the_exact_p() -> None:
     exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) * (1 - 1e-12))
     # 20,000 draws: four standard errors of a share near 0.05 are 0.006
     assert abs(flip_p(*differences) - exact) < 4 * np.sqrt(exact / 20_000)
+
+
+def test_random_flips_that_never_reach_as_far_do_not_make_p_zero() -> None:
+    # 1 + 0 hits of 1 + 20,000; all of 40 signs alike come once in 2³⁹ draws
+    assert flip_p(*[1.0] * 40) == 1 / 20_001
 
 
 def test_holm_multiplies_by_the_hypotheses_left_and_never_falls() -> None:
@@ -61,7 +66,7 @@ def test_two_seeds_have_no_detectable_difference() -> None:
     assert np.isnan(detectable(2))
 
 
-@pytest.mark.parametrize("ratio", [0.2, 1.0, 3.0, 20.0])
+@pytest.mark.parametrize("ratio", [0.2, *np.linspace(0.5, 3.0, 26), 20.0])
 def test_the_seeds_that_are_needed_detect_and_one_fewer_do_not(ratio: float) -> None:
     n = significance.seeds_needed(sd=ratio, difference=-1.0)
     assert detectable(n) * ratio <= 1.0
