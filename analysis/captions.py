@@ -33,14 +33,27 @@ CAPTIONS = {
         "Each arm minus the baseline at the end of training, over shared seeds: mean difference "
         "and 95 % interval. An interval that crosses the line shows no difference."
     ),
+    "wins": (
+        "The share of held-out prompts on which the judge scores the policy's response above that of "
+        "the SFT policy, the same, and below it, over the last tenth of the evaluations; means over "
+        "seeds. The dark tick is the win rate with its 95 % interval over seeds, a tie counting half."
+    ),
     "reward_against_kl": (
         "Gold and reward-model score on held-out prompts against how far the policy has moved from "
-        "SFT, in the order of training; the large mark is the end. Means over seeds. A gold curve "
-        "that bends down while the other climbs is over-optimisation."
+        "SFT; marks are means over seeds at the evaluations, the large one is the end. Lines are fits "
+        "of R(d) = d (α − β log d), d = √KL (Gao et al. 2022), drawn as far as the runs went, and a "
+        "ring is the peak of a fit that they reached. A gold curve that bends down while the other "
+        "climbs is over-optimisation."
+    ),
+    "parallel_coordinates": (
+        "Each arm as a line through the means of its runs at the end of training, each run as a thin "
+        "grey one. Every row runs from the least to the greatest of all runs, which stand at its ends. "
+        "Numeric settings in which arms differ come first."
     ),
     "reward_distribution": (
-        "How the reward model's scores spread over the responses of an iteration: median, middle "
-        "half and middle nine tenths, as interquartile means over seeds."
+        "The reward model's scores over the responses of one iteration, later iterations further up. "
+        "Five recorded quantiles (interquartile means over seeds) give each curve, smoothed between "
+        "them; the tick is the median, the bar the middle half."
     ),
     "held_out_perplexity": (
         "The alignment tax: perplexity on language that no stage trains on, lower is better. Left "
@@ -48,20 +61,23 @@ CAPTIONS = {
     ),
     "reward_model": (
         "The reward model on pairs held out of its training: how far it sets the preferred response "
-        "above the other (grey: it prefers the wrong one), and how its training went."
+        "above the other (grey: it prefers the wrong one), and the share of pairs that it ranks right "
+        "as its training goes on, with the 95 % interval of a share."
     ),
     "other_monitors": f"What else was recorded of the responses. {_BAND}",
     "update_monitors": f"What was recorded of the PPO update. {_BAND}",
     "cost_monitors": f"What an iteration cost, and numbers that were not finite. {_BAND}",
 }
 
-_TITLES = {
+TITLES = {
     "monitors": "The monitors, iteration by iteration",
     "proxy_and_gold": "Proxy and gold together",
     "collapse_times": "When runs collapsed",
     "warning_times": "Which monitor moved first",
     "differences": "Differences from the baseline",
+    "wins": "Wins, ties and losses",
     "reward_against_kl": "Reward against KL",
+    "parallel_coordinates": "Everything at the end, arm by arm",
     "reward_distribution": "The distribution of the reward",
     "held_out_perplexity": "Held-out perplexity",
     "reward_model": "The reward model",
@@ -69,8 +85,4 @@ _TITLES = {
     "update_monitors": "The PPO update",
     "cost_monitors": "Time and numerical trouble",
 }
-
-
-def figure_title(name: str) -> str:
-    """Return the title of a figure."""
-    return _TITLES[name]
+"""The title of each figure."""

@@ -1,19 +1,16 @@
 """What a study found, in sentences whose every number stands in a table beside the report."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
 from analysis import effects, stability
-from analysis.curves import curve_table
-from analysis.intervals import MIN_SEEDS, smallest_p
-from analysis.panels import MAX_ARMS
 from analysis.runs import Study
-from workbench.glossary import GLOSSARY, PAPER_FOUR
+from analysis.selection import MAX_ARMS
+from analysis.tables import Tables
+from workbench.glossary import GLOSSARY
 
 HEADLINE = (
     *("final/gold", "final/win_rate", "final/proxy", "final/kl_to_sft"),
@@ -23,42 +20,12 @@ HEADLINE = (
 
 
 @dataclass(frozen=True)
-class Tables:
-    """All tables of a report; each becomes a CSV file of its name."""
-
-    runs: pd.DataFrame
-    arms: pd.DataFrame
-    effects: pd.DataFrame
-    warnings: pd.DataFrame
-    warning_ranking: pd.DataFrame
-    survival: pd.DataFrame
-    curves: pd.DataFrame
-    recipes: pd.DataFrame
-
-
-@dataclass(frozen=True)
 class Finding:
-    """One sentence, and the CSV file from which it can be recomputed."""
+    """One sentence, the CSV file from which it can be recomputed, and the arm it is about, if one."""
 
     text: str
     source: str
-
-
-def tables_of(study: Study) -> Tables:
-    """Compute every table of a study."""
-    found = stability.warnings(study)
-    return Tables(
-        runs=stability.stability_table(study),
-        arms=effects.arm_table(study),
-        effects=effects.effects(study),
-        warnings=found,
-        warning_ranking=stability.warning_ranking(found),
-        survival=stability.survival(study),
-        curves=curve_table(study),
-        recipes=study.runs[["arm", "seed", "recipe_hash", *study.params]]
-        if "recipe_hash" in study.runs
-        else study.runs[["arm", "seed", *study.params]],
-    )
+    arm: str = ""
 
 
 def findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
@@ -85,16 +52,29 @@ def _once(said: dict[str, list[Finding]]) -> dict[str, list[Finding]]:
 
 def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
     """Say for each arm how many of its finished runs collapsed, when, and how sure the rate is."""
-    answers = []
+    answers = [Finding(text, "runs.csv") for text in _collapses_at_large(study, runs)]
+    by_arm = dict(list(runs[runs["outcome"].isin(["ok", "collapsed"])].groupby("arm")))
     for arm in study.arms:
-        own = runs[runs["arm"] == arm] if len(runs) else runs
-        finished = own[own["outcome"].isin(["ok", "collapsed"])] if len(own) else own
-        if not len(finished):
-            answers.append(Finding(f"{arm}: no run has finished yet.", "runs.csv"))
-            continue
-        at = finished.loc[finished["outcome"] == "collapsed", "collapse_iteration"]
-        answers.append(Finding(_collapse_sentence(arm, len(at), len(finished), at), "runs.csv"))
+        text = f"{arm}: no run has finished yet."
+        if arm in by_arm:
+            own = by_arm[arm]
+            at = own.loc[own["outcome"] == "collapsed", "collapse_iteration"]
+            text = _collapse_sentence(arm, len(at), len(own), at)
+        answers.append(Finding(text, "runs.csv", arm))
     return answers
+
+
+def _collapses_at_large(study: Study, runs: pd.DataFrame) -> list[str]:
+    """Count the arms of a study of many arms by how often they collapsed."""
+    if len(study.arms) <= MAX_ARMS:
+        return []
+    finished = runs[runs["outcome"].isin(["ok", "collapsed"])]
+    share = (finished["outcome"] == "collapsed").groupby(finished["arm"]).mean()
+    held, all_fell = int((share == 0).sum()), int((share == 1).sum())
+    return [
+        f"Of {len(share)} arms with finished runs, {held} held in all of them, "
+        f"{len(share) - held - all_fell} collapsed in some and {all_fell} in all."
+    ]
 
 
 def _collapse_sentence(arm: str, k: int, n: int, at: "pd.Series[float]") -> str:
@@ -162,117 +142,25 @@ def _effect_findings(table: pd.DataFrame, *, is_start: bool) -> list[Finding]:
     order = {name: place for place, name in enumerate(HEADLINE)}
     rows = own[own["metric"].isin(list(order))]
     rows = rows.loc[rows["metric"].map(order).sort_values(kind="stable").index]
-    said = [effects.effect_sentence(row) for _, row in rows.iterrows()]
+    at_large = [Finding(text, "effects.csv") for text in _effects_at_large(rows)]
+    said = [
+        Finding(effects.effect_sentence(row), "effects.csv", row["arm"]) for _, row in rows.iterrows()
+    ]
     note = effects.p_note(own)
-    return [Finding(text, "effects.csv") for text in (*said, note) if text]
+    return [*at_large, *said, *([Finding(note, "effects.csv")] if note else [])]
 
 
-def limits(study: Study, tables: Tables) -> list[str]:
-    """Say what a report of this study could not do, and why."""
-    return [
-        *study.notes,
-        *_unfinished(study, tables.runs),
-        *_few_seeds(study),
-        *_missing(study),
-        *_disagreements(tables.runs),
-        *_not_finite(study),
-    ]
-
-
-def _unfinished(study: Study, runs: pd.DataFrame) -> list[str]:
+def _effects_at_large(rows: pd.DataFrame) -> list[str]:
+    """Count, for each metric of a study of many arms, the arms above, below and neither."""
+    if rows["arm"].nunique() < MAX_ARMS:
+        return []
     said = []
-    cells = {f"{arm}/s{seed}" for arm in study.spec["arms"] for seed in study.spec["seeds"]}
-    there = {f"{run.arm}/s{run.seed}" for run in study.runs.itertuples()}
-    if absent := sorted(cells - there):
-        said.append(f"{len(absent)} of {len(cells)} runs have not started: {_some(absent)}.")
-    if not len(runs):
-        return said
-    running = runs[runs["outcome"] == "running"]
-    if len(running):
-        names = [f"{run.arm}/s{run.seed}" for run in running.itertuples()]
-        have = "has" if len(running) == 1 else "have"
+    for metric, own in rows.groupby("metric", sort=False):
+        found = own[own["verdict"] == effects.FOUND]
+        above, below = int((found["difference"] > 0).sum()), int((found["difference"] < 0).sum())
+        against = own["against"].iloc[0]
         said.append(
-            f"{len(running)} of {len(cells)} runs {have} not finished ({_some(names)}): curves are "
-            "drawn as far as they go, and comparisons of the end leave such runs out."
-        )
-    for _, run in runs[runs["outcome"] == "failed"].iterrows():
-        why = f": {run['error']}" if isinstance(run["error"], str) and run["error"] else ""
-        said.append(f"{run['arm']}/s{run['seed']} failed{why}. Comparisons leave it out.")
-    return said
-
-
-def _few_seeds(study: Study) -> list[str]:
-    finished = study.runs[study.runs["outcome"].isin(["ok", "collapsed"])]
-    said = []
-    if len(study.arms) < 2:
-        said.append("The study has one arm, so that there is nothing to compare it with.")
-    n = int(finished.groupby("arm").size().reindex(study.arms, fill_value=0).min() or 0)
-    if n < MIN_SEEDS:
-        said.append(
-            f"At least one arm has {n} finished seed{'s' if n != 1 else ''}; fewer than "
-            f"{MIN_SEEDS} give no interval, and no difference can be told from chance."
-        )
-    elif smallest_p(n) > 0.05:
-        said.append(
-            f"{n} paired seeds cannot give a two-sided sign-flip p below {smallest_p(n):.3g}; "
-            "six could give one below 0.05. Effects rest on their intervals, whose true coverage "
-            f"is about {_COVERAGE[n]} at {n} seeds."
+            f"{GLOSSARY[str(metric)].label.capitalize()}: of {len(own)} arms, {above} are above "
+            f"{against} and {below} below; of {len(own) - len(found)} no difference was found."
         )
     return said
-
-
-_COVERAGE = {3: "75 %", 4: "87 %", 5: "92 %"}
-
-
-def _missing(study: Study) -> list[str]:
-    said = []
-    names = study.metric_names
-    if not {"reward/gold", "eval/gold"} & names:
-        said.append(
-            "No gold score was recorded: collapse is known from the runs' own tags alone, and "
-            "whether a rising reward-model score is real cannot be said."
-        )
-    absent = [name for name in (*PAPER_FOUR, "eval/held_out_perplexity") if name not in names]
-    if absent:
-        labels = ", ".join(GLOSSARY[name].label for name in absent)
-        said.append(f"Not recorded: {labels}.")
-    if not study.prepared:
-        said.append("The study's models (reward model, SFT start) were not described in MLflow.")
-    held = len(stability.held_ids(study))
-    if held < stability.MIN_HELD:
-        said.append(
-            f"{held} run{'s' if held != 1 else ''} held to the end; fewer than "
-            f"{stability.MIN_HELD} give no range of healthy values, so that warnings are judged "
-            "against each run's own start."
-        )
-    if len(study.arms) > MAX_ARMS:
-        said.append(f"Figures show {MAX_ARMS} of {len(study.arms)} arms; the tables have all.")
-    return said
-
-
-def _disagreements(runs: pd.DataFrame) -> list[str]:
-    if not len(runs):
-        return []
-    held = runs[(runs["outcome"] == "ok") & runs["gold_falls"].notna()]
-    names = [f"{run.arm}/s{run.seed}" for run in held.itertuples()]
-    if not names:
-        return []
-    return [
-        f"Gold fell below its start for three iterations in {_some(names)}, which nevertheless "
-        "ended as not collapsed; for the warnings they count as falls."
-    ]
-
-
-def _not_finite(study: Study) -> list[str]:
-    values = study.metrics["value"].to_numpy(float)
-    bad = study.metrics.loc[~np.isfinite(values), "metric"].value_counts()
-    bad = bad[bad > 0]
-    if not len(bad):
-        return []
-    names = ", ".join(f"{name} ({count})" for name, count in bad.items())
-    return [f"Values that were not finite are left out of curves and means: {names}."]
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import matplotlib
 import matplotlib.style
@@ -20,31 +20,24 @@ from matplotlib.lines import Line2D
 from analysis.curves import Curve, curve
 from analysis.intervals import FloatArray
 from analysis.runs import Study
+from analysis.selection import colour, dashes, marker, shown_arms
 from workbench.glossary import GLOSSARY
 
 PAGE, COLUMN = 7.0, 3.4
 """Widths in inches that a figure can be made for: a page (or screen), a column (or phone)."""
 
-MAX_ARMS = 8
-"""Arms drawn in one figure; tables have all."""
-
-_OKABE_ITO = (*("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"),)
-_DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _STYLE = str(Path(__file__).with_name("workbench.mplstyle"))
 
 P = ParamSpec("P")
 
 
-def styled(
-    draw: Callable[Concatenate[Study, P], Figure],
-) -> Callable[Concatenate[Study, P], Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Run a figure function under the workbench's style."""
 
     @wraps(draw)
-    def under_style(study: Study, /, *args: P.args, **kwargs: P.kwargs) -> Figure:
+    def under_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.style.context(_STYLE):
-            return draw(study, *args, **kwargs)
+            return draw(*args, **kwargs)
 
     return under_style
 
@@ -64,28 +57,6 @@ _PATH, _DECIMALS = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{3,}")
 def _rounded(path: re.Match[bytes]) -> bytes:
     """Round the coordinates of a path to hundredths of a point, a third of the file."""
     return _DECIMALS.sub(lambda found: b"%.2f" % float(found[0]), path[0])
-
-
-def shown_arms(study: Study) -> tuple[str, ...]:
-    """Return the arms that figures draw: the first of the study, the baseline always among them."""
-    arms, baseline = study.arms, study.baseline
-    first = arms[:MAX_ARMS]
-    return first if baseline in first or baseline is None else (baseline, *first[:-1])
-
-
-def colour(study: Study, arm: str) -> str:
-    """Return an arm's colour, from the palette of Okabe and Ito, which the colour-blind can tell."""
-    return _OKABE_ITO[shown_arms(study).index(arm) % len(_OKABE_ITO)]
-
-
-def dashes(study: Study, arm: str) -> Any:
-    """Return an arm's line style, so that figures can be read in grey."""
-    return _DASHES[shown_arms(study).index(arm) % len(_DASHES)]
-
-
-def marker(study: Study, arm: str) -> str:
-    """Return an arm's marker."""
-    return _MARKERS[shown_arms(study).index(arm) % len(_MARKERS)]
 
 
 def grid(

@@ -260,7 +260,7 @@ def test_facts_tell_losses_perplexities_and_the_reward_models_quality(tmp_path: 
     assert 0 <= facts["reward_model"]["accuracy"] <= 1
     # six pairs in batches of four: one step, looked at before it
     assert [point["step"] for point in facts["reward_model"]["accuracy_curve"]] == [0]
-    assert facts["reward_model"]["accuracy_curve_pairs"] == 2
+    assert (facts["reward_model"]["accuracy_curve_pairs"], facts["reward_model"]["steps"]) == (2, 1)
 
 
 def test_prepared_folders_hold_safetensors_tokenizer_and_nothing_half_made(tmp_path: Path) -> None:

@@ -313,13 +313,11 @@ def _print_outcome(statuses: "list[Status]", iterations: int) -> None:
 def _report(study: str, home: Path) -> None:
     """Write report, summary experiment and chart view, and say where they are."""
     from ablations.folder import find_study
-    from analysis.report import write_report
-    from analysis.summary import write_summary
+    from analysis.publish import publish
 
     folder = find_study(home, study)
     uri = folder.store(folder.plan()).uri
-    page = write_report(study, uri, folder.report)
-    write_summary(study, uri, folder.report)
+    page = publish(study, uri, folder.report)
     _chart_views(uri)
     typer.echo(f"report: {page}\ncurves: workbench ui{'' if home == HOME else f' --home {home}'}")
 

@@ -282,6 +282,7 @@ def _quality_facts(
         "pairs": len(preferences.train),
         "held_out_pairs": len(preferences.held_out),
         "margin_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        "steps": len(training.losses),
         "accuracy_curve": watched,
         "accuracy_curve_pairs": min(LOOKED_AT, len(preferences.held_out)),
     }
