@@ -10,9 +10,11 @@ from scipy import stats
 
 from analysis import effects, stability
 from analysis.curves import curve_table
-from analysis.intervals import MIN_SEEDS, smallest_p
+from analysis.intervals import MIN_SEEDS
 from analysis.panels import MAX_ARMS
 from analysis.runs import Study
+from analysis.significance import smallest_p
+from analysis.wording import p_note
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
 HEADLINE = (
@@ -163,7 +165,7 @@ def _effect_findings(table: pd.DataFrame, *, is_start: bool) -> list[Finding]:
     rows = own[own["metric"].isin(list(order))]
     rows = rows.loc[rows["metric"].map(order).sort_values(kind="stable").index]
     said = [effects.effect_sentence(row) for _, row in rows.iterrows()]
-    note = effects.p_note(own)
+    note = p_note(own)
     return [Finding(text, "effects.csv") for text in (*said, note) if text]
 
 
@@ -215,13 +217,9 @@ def _few_seeds(study: Study) -> list[str]:
     elif smallest_p(n) > 0.05:
         said.append(
             f"{n} paired seeds cannot give a two-sided sign-flip p below {smallest_p(n):.3g}; "
-            "six could give one below 0.05. Effects rest on their intervals, whose true coverage "
-            f"is about {_COVERAGE[n]} at {n} seeds."
+            "six could give one below 0.05. Effects rest on their intervals."
         )
     return said
-
-
-_COVERAGE = {3: "75 %", 4: "87 %", 5: "92 %"}
 
 
 def _missing(study: Study) -> list[str]:

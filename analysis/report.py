@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from analysis import stability
 from analysis.captions import CAPTIONS, figure_title
-from analysis.effects import number
 from analysis.findings import Finding, Tables, findings, limits, tables_of
 from analysis.panels import COLUMN, PAGE, render
 from analysis.plots import FIGURES
 from analysis.runs import Study, load
+from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
 SAMPLES = 3
