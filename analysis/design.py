@@ -1,6 +1,6 @@
 """What a study was designed to tell: its kind, its factors, and each arm's level of each factor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 from analysis.intervals import FloatArray
 from analysis.runs import Study
 
-Level = bool | int | float | str
+Level = bool | int | float | str | None
+"""Of a factor in an arm; None for a field whose trick is not there."""
 
 KINDS = (
     *("named", "grid", "leave_one_out", "add_one_in", "pairwise"),
@@ -20,7 +21,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Change:
-    """An arm that differs from the recipe in one factor; left out if it was on and is off."""
+    """An arm that says what a trick does; left out if the recipe has it and the arm has not."""
 
     arm: str
     label: str
@@ -61,15 +62,19 @@ class Design:
         }
 
     @cached_property
-    def single_changes(self) -> list[Change]:
-        """Arms that differ from the recipe in exactly one factor."""
+    def trick_changes(self) -> list[Change]:
+        """Arms that say what one trick does: those that differ from the recipe in one factor.
+
+        In designs of single tricks an arm may differ in more, where a trick goes with one that needs it.
+        """
+        most = len(self.factors) if self.kind in ("leave_one_out", "add_one_in") else 1
         found = []
         for arm, changed in self.changes.items():
-            if len(changed) == 1:
-                was, now = self.level(self.recipe, changed[0]), self.level(arm, changed[0])
-                is_switch = isinstance(now, bool)
-                name = changed[0] if is_switch else f"{changed[0]} = {now}"
-                found.append(Change(arm, name, is_switch and was is True))
+            if 0 < len(changed) <= most:
+                now = [self.level(arm, name) for name in changed]
+                is_switch = all(isinstance(level, bool) for level in now)
+                label = ", ".join(changed) if is_switch else name_level(changed[0], now[0])
+                found.append(Change(arm, label, is_switch and not any(now)))
         return found
 
     def level(self, arm: str, factor: str) -> Level:
@@ -80,7 +85,7 @@ class Design:
         """List a factor's levels in these arms, the reference first: off, else the recipe's."""
         seen = list(dict.fromkeys(self.level(arm, factor) for arm in arms))
         base = self.level(self.recipe, factor) if self.recipe in self.levels else seen[0]
-        base = False if False in seen else base
+        base = False if any(level is False for level in seen) else base
         return sorted(seen, key=lambda level: level != base)
 
     def two_level(self, arms: Sequence[str]) -> list[str]:
@@ -97,26 +102,76 @@ class Design:
         return np.array(rows, dtype=np.float64).reshape(len(arms), len(factors))
 
 
+def name_level(factor: str, level: Level) -> str:
+    """Name a level of a factor that is not on or off."""
+    return f"{factor} = {'absent' if level is None else level}"
+
+
 def design_of(study: Study) -> Design:
     """Read the design of a study.
+
+    Levels that the tag had no room for are read from the runs' parameters, where all factors are there.
+    A recipe that is not the name of an arm stands for the first arm of the design.
 
     Raises:
         ValueError: if the tag names an unknown kind, or an arm's levels do not fit the factors.
     """
     said: dict[str, Any] = study.spec.get("design") or {}
-    design = Design(
-        kind=said.get("kind", "named"),
-        recipe=said.get("recipe") or "",
-        factors=tuple(said.get("factors") or ()),
-        levels={arm: tuple(levels) for arm, levels in (said.get("levels") or {}).items()},
+    kind, factors = said.get("kind", "named"), tuple(said.get("factors") or ())
+    if kind not in KINDS:
+        raise ValueError(f"study {study.name!r} has an unknown design {kind!r}; known: {KINDS}")
+    levels = said.get("levels") or _levels_of_params(study, factors)
+    for arm, own in levels.items():
+        if len(own) != len(factors):
+            sizes = f"{len(own)} levels for {len(factors)} factors"
+            raise ValueError(f"the design of study {study.name!r} gives arm {arm!r} {sizes}")
+    asked = said.get("recipe") or ""
+    return Design(
+        kind=kind,
+        recipe=asked if asked in levels else next(iter(levels), ""),
+        factors=factors,
+        levels=_with_switches(factors, levels),
         aliases=tuple(said.get("aliases") or ()),
         objectives=dict(said.get("objectives") or {}),
         constraints=dict(said.get("constraints") or {}),
     )
-    if design.kind not in KINDS:
-        raise ValueError(f"study {study.name!r} has an unknown design {design.kind!r}; known: {KINDS}")
-    for arm, levels in design.levels.items():
-        if len(levels) != len(design.factors):
-            sizes = f"{len(levels)} levels for {len(design.factors)} factors"
-            raise ValueError(f"the design of study {study.name!r} gives arm {arm!r} {sizes}")
-    return design
+
+
+def _with_switches(
+    factors: Sequence[str], levels: Mapping[str, Sequence[Level]]
+) -> dict[str, tuple[Level, ...]]:
+    """Turn the levels 0 and 1 of a trick into off and on; a field, `trick.field`, keeps its numbers."""
+    columns = zip(*levels.values(), strict=True)
+    is_switch = [
+        "." not in name and set(column) <= {0, 1} for name, column in zip(factors, columns, strict=False)
+    ]
+    return {
+        arm: tuple(bool(x) if switch else x for x, switch in zip(own, is_switch, strict=True))
+        for arm, own in levels.items()
+    }
+
+
+def _levels_of_params(study: Study, factors: Sequence[str]) -> dict[str, list[Level]]:
+    """Read levels from the parameters of each arm's first run; none if a factor is not among them."""
+    known = {name: f"trick.{name}" if "." not in name else name for name in factors}
+    if not factors or not set(known.values()) <= set(study.params):
+        return {}
+    first = study.runs.drop_duplicates("arm").set_index("arm")
+    return {
+        arm: [read_level(name, first.loc[arm, column]) for name, column in known.items()]
+        for arm in first.index
+    }
+
+
+def read_level(factor: str, text: Any) -> Level:
+    """Read a parameter as MLflow stores it: a trick is there or not, a field is a value or absent."""
+    if "." not in factor:
+        return isinstance(text, str)
+    if not isinstance(text, str):
+        return None
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -92,7 +92,7 @@ def forest(study: Study, metric: str) -> pd.DataFrame:
         design.
     """
     design = design_of(study)
-    changes = [change for change in design.single_changes if change.arm in study.arms]
+    changes = [change for change in design.trick_changes if change.arm in study.arms]
     values, recipe = final_values(study, metric), design.recipe
     if design.kind not in FOREST_KINDS or not changes or recipe not in values:
         return pd.DataFrame(columns=FOREST_COLUMNS)

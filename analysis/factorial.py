@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import contrasts, significance
 from analysis.aliasing import Aliasing, Term, aliasing, disagreement
-from analysis.design import Design, design_of
+from analysis.design import Design, design_of, name_level
 from analysis.intervals import FloatArray, floats
 from analysis.runs import Study
 from analysis.values import final_values
@@ -16,6 +16,9 @@ from analysis.wording import quantity, say
 
 KINDS = ("grid", "factorial", "fractional_factorial", "random")
 """Designs whose arms together give main effects."""
+
+CONFUSED = "other factors"
+"""Alias of a factor whose levels follow from those of others, so that it has no effect of its own."""
 
 PAIRWISE = "pairwise"
 """Design of the recipe with every one and every two of its factors changed; see also effects.forest."""
@@ -40,11 +43,14 @@ def main_effects(study: Study, metric: str) -> pd.DataFrame:
     if design.kind not in KINDS or not arms:
         return pd.DataFrame(columns=MAIN_COLUMNS)
     names, matrix = _model(design, arms)
-    found = contrasts.estimate(main_contrasts(matrix), floats(final_values(study, metric)[arms]))
+    rows = main_contrasts(matrix)
+    found = contrasts.estimate(rows, floats(final_values(study, metric)[arms]))
     structure = alias_structure(design, arms)
     number = dict(zip(structure.terms, structure.classes(), strict=True))
     classes = [number.get((name,), -at) for at, name in enumerate(names, start=1)]
-    found["aliases"] = [structure.of((name,)) if (name,) in number else "" for name in names]
+    said = [structure.of((name,)) if (name,) in number else "" for name in names]
+    is_lost = np.isnan(rows[:, 0])
+    found["aliases"] = [CONFUSED if lost else text for text, lost in zip(said, is_lost, strict=True)]
     return found.assign(factor=names, p_holm=_holm(found["p"], classes))[MAIN_COLUMNS]
 
 
@@ -87,6 +93,8 @@ def notes(study: Study) -> list[str]:
     design, arms = arms_of(study)
     if design.kind not in KINDS:
         return []
+    if not design.levels:
+        return ["What the arms' factors are is not written down, so that no effects are given."]
     said = [disagreement(alias_structure(design, arms), design.aliases)] if design.aliases else []
     if absent := len(design.levels) - len(arms):
         said.append(f"{absent} arms of the design have no finished run; effects are of the others.")
@@ -135,7 +143,7 @@ def _model(design: Design, arms: Sequence[str]) -> tuple[list[str], FloatArray]:
     for factor in design.factors:
         levels = design.levels_of(factor, arms)
         for level in levels[1:]:
-            names.append(factor if len(levels) == 2 else f"{factor} = {level}")
+            names.append(factor if len(levels) == 2 else name_level(factor, level))
             columns.append(np.array([design.level(arm, factor) == level for arm in arms], np.float64))
     return names, np.stack(columns, axis=1)
 

@@ -6,12 +6,12 @@ effects of 4, 2, 0.1 and −0.1 the importances 0, 0, 0 and 1.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 import pandas as pd
 
-from analysis.design import design_of
+from analysis.design import Level, design_of, read_level
 from analysis.frontier import efficient
 from analysis.intervals import FloatArray, floats, mean
 from analysis.runs import Study
@@ -32,7 +32,7 @@ LOG_SPAN = 10.0
 IMPORTANCE_COLUMNS = ["parameter", "fanova", "ped_anova", "n"]
 SLICE_COLUMNS = ["arm", "parameter", "value", "objective"]
 
-Point = dict[str, bool | float | str]
+Point = dict[str, bool | int | float | str]
 
 
 def refusal(study: Study) -> str:
@@ -164,20 +164,13 @@ def trials(study: Study, metric: str) -> tuple[list[Point], FloatArray]:
     for at in ended:
         run = first.loc[study.arms[at]]
         point: Point = {name.removeprefix("trick."): isinstance(run[name], str) for name in tricks}
-        said = {name: _parsed(str(run[name])) for name in fields if isinstance(run[name], str)}
-        points.append(point | {name: value for name, value in said.items() if value is not None})
+        said = {name: read_level(name, run[name]) for name in fields}
+        points.append(point | {name: value for name, value in said.items() if _is_finite(value)})
     return points, objective[ended]
 
 
-def _parsed(text: str) -> bool | float | str | None:
-    """Read a parameter as MLflow stores it; None where it is not finite."""
-    if text in ("True", "False"):
-        return text == "True"
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return value if math.isfinite(value) else None
+def _is_finite(value: Level) -> TypeGuard[bool | int | float | str]:
+    return value is not None and (isinstance(value, str) or math.isfinite(value))
 
 
 def slices(study: Study, metric: str) -> pd.DataFrame:

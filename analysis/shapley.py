@@ -58,7 +58,7 @@ def shapley_values(study: Study, metric: str) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     values = floats(final_values(study, metric)[list(chosen.arms)])
     found = contrasts.estimate(chosen.rows, values).rename(columns={"effect": "value"})
-    tricks = list(arms_of(study)[0].factors)
+    tricks = arms_of(study)[0].two_level(chosen.arms)
     return found.assign(trick=tricks, exact=chosen.how == EXACT)[COLUMNS]
 
 
@@ -69,10 +69,11 @@ def estimator(study: Study) -> Estimator:
         return _refused("the study did not run sets of tricks (a factorial or random design)")
     if any(not isinstance(level, bool) for arm in arms for level in design.levels[arm]):
         return _refused("a factor has levels other than on and off")
-    if len(design.two_level(arms)) < len(design.factors):
-        return _refused("a trick was on in all arms, or off in all")
-    sets = design.signs(design.factors, arms) > 0
-    if len(np.unique(sets, axis=0)) == 2 ** len(design.factors):
+    varied = design.two_level(arms)
+    if not varied:
+        return _refused("every trick was on in all arms, or off in all")
+    sets = design.signs(varied, arms) > 0
+    if len(np.unique(sets, axis=0)) == 2 ** len(varied):
         return Estimator(EXACT, arms, exact_contrasts(sets))
     if design.kind == "random":
         rows = kernel_contrasts(sets)
@@ -128,7 +129,7 @@ def kernel_contrasts(sets: BoolArray) -> FloatArray | None:
 def _is_clear(design: Design, arms: Sequence[str]) -> bool:
     """Say whether no main effect is correlated with a two-way interaction."""
     structure = alias_structure(design, arms)
-    k = len(design.factors)
+    k = len(design.two_level(arms))
     return bool(np.all(np.abs(np.nan_to_num(structure.correlation[:k, k:], nan=1.0)) < 1e-9))
 
 

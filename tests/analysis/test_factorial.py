@@ -194,3 +194,11 @@ def test_effects_are_said_with_what_else_they_may_be() -> None:
     assert factorial.interaction_sentence(table.iloc[0], GOLD).startswith(
         "Final gold score: a and b together give 2.00 more than the sum of what each gives (95 %"
     )
+
+
+def test_a_factor_that_follows_from_others_has_no_effect_and_says_so() -> None:
+    levels: Levels = {name: [*on, on[0]] for name, on in full(2).items()}  # c = a
+    table = factorial.main_effects(study_of(levels, [0.0, 1.0, 2.0, 3.0]), GOLD).set_index("factor")
+    assert np.isnan(table.loc[["a", "c"], "effect"]).all()
+    assert table["aliases"].to_dict() == {"a": factorial.CONFUSED, "b": "", "c": factorial.CONFUSED}
+    np.testing.assert_allclose(table.loc["b", "effect"], 1.0)

@@ -108,7 +108,7 @@ def test_a_fraction_of_resolution_four_gives_main_effects() -> None:
             "confounded",
         ),
         (np.array([[0, 1], [1, 0], [1, 1]]) > 0, "random", "it needs the arm with no trick"),
-        (np.array([[0, 1], [1, 1]]) > 0, "factorial", "a trick was on in all arms, or off in all"),
+        (np.array([[0, 1]]) > 0, "factorial", "every trick was on in all arms, or off in all"),
     ],
 )
 def test_what_does_not_allow_it_is_refused_with_a_sentence(
@@ -118,6 +118,13 @@ def test_what_does_not_allow_it_is_refused_with_a_sentence(
     assert len(shapley.shapley_values(study, GOLD)) == 0
     assert shapley.estimator(study).how.startswith("No Shapley values: ")
     assert reason in shapley.estimator(study).how
+
+
+def test_a_trick_that_is_always_on_has_no_share() -> None:
+    sets = np.hstack([all_sets(2), np.ones((4, 1), bool)])
+    table = shapley.shapley_values(study_of(sets, np.array([0.0, 1, 2, 3])), GOLD)
+    assert table["trick"].tolist() == ["t0", "t1"] and table["exact"].all()
+    np.testing.assert_allclose(table["value"], [2.0, 1.0], rtol=1e-9)
 
 
 def test_levels_other_than_on_and_off_are_refused() -> None:
