@@ -16,6 +16,7 @@ from analysis.panels import PAGE, finite_rows, gap, grid, styled
 from analysis.runs import Study
 from analysis.selection import colour, marker, shown_arms
 from analysis.tables import tables_of
+from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
 COMPARED = (
@@ -165,7 +166,7 @@ def _write_cell(
     panel: Axes, row: "pd.Series[Any]", at: tuple[int, int], *, has_room: bool, limit: float
 ) -> None:
     sign = "+" if row["effect"] > 0 else "−"
-    text = f"{sign}{effects.number(abs(row['effect']))}" if has_room else sign
+    text = f"{sign}{number(abs(row['effect']))}" if has_room else sign
     text += "≡" if str(row.get("aliases") or "") else ""
     is_sure = row["low"] > 0 or row["high"] < 0
     is_dark = abs(row["effect"]) > 0.6 * limit

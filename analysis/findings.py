@@ -7,9 +7,11 @@ import pandas as pd
 from scipy import stats
 
 from analysis import effects, stability
+from analysis.comparison import FOUND
 from analysis.runs import Study
 from analysis.selection import MAX_ARMS
 from analysis.tables import Tables
+from analysis.wording import p_note
 from workbench.glossary import GLOSSARY
 
 HEADLINE = (
@@ -146,7 +148,7 @@ def _effect_findings(table: pd.DataFrame, *, is_start: bool) -> list[Finding]:
     said = [
         Finding(effects.effect_sentence(row), "effects.csv", row["arm"]) for _, row in rows.iterrows()
     ]
-    note = effects.p_note(own)
+    note = p_note(own)
     return [*at_large, *said, *([Finding(note, "effects.csv")] if note else [])]
 
 
@@ -156,7 +158,7 @@ def _effects_at_large(rows: pd.DataFrame) -> list[str]:
         return []
     said = []
     for metric, own in rows.groupby("metric", sort=False):
-        found = own[own["verdict"] == effects.FOUND]
+        found = own[own["verdict"] == FOUND]
         above, below = int((found["difference"] > 0).sum()), int((found["difference"] < 0).sum())
         against = own["against"].iloc[0]
         said.append(

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.effects import number
 from analysis.intervals import FloatArray, mean
 from analysis.panels import PAGE, arm_legend, gap, grid, label, styled
 from analysis.runs import Study
 from analysis.selection import colour, dashes, marker, shown_arms
+from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
 SOURCES = {"gold": "eval/gold", "proxy": "eval/proxy"}

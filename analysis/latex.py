@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.effects import number
+from analysis.wording import number
 
 MOST_ROWS = 500
 """Rows of the longest table that is written as LaTeX; longer ones are for machines, as CSV."""

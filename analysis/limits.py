@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from analysis import stability
-from analysis.intervals import MIN_SEEDS, smallest_p
+from analysis.intervals import MIN_SEEDS
 from analysis.page_tables import some
 from analysis.runs import Study
 from analysis.selection import choice_sentence
+from analysis.significance import smallest_p
 from analysis.tables import Tables
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
@@ -68,13 +69,9 @@ def _few_seeds(study: Study) -> list[str]:
     elif smallest_p(n) > 0.05:
         said.append(
             f"{n} paired seeds cannot give a two-sided sign-flip p below {smallest_p(n):.3g}; "
-            "six could give one below 0.05. Effects rest on their intervals, whose true coverage "
-            f"is about {_COVERAGE[n]} at {n} seeds."
+            "six could give one below 0.05. Effects rest on their intervals."
         )
     return said
-
-
-_COVERAGE = {3: "75 %", 4: "87 %", 5: "92 %"}
 
 
 def _missing(study: Study) -> list[str]:

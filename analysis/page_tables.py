@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.effects import number
 from analysis.links import run_link
 from analysis.runs import Study
 from analysis.selection import shown_arms
 from analysis.tables import Tables
+from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
 FOLD = 30

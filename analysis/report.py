@@ -10,7 +10,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import page_tables, provenance, stability
 from analysis.captions import CAPTIONS, TITLES
-from analysis.effects import number
 from analysis.findings import Finding, findings
 from analysis.latex import MOST_ROWS, latex_table
 from analysis.limits import limits
@@ -21,6 +20,7 @@ from analysis.progress import Bar, progress_bar
 from analysis.runs import Study, load
 from analysis.selection import shown_arms
 from analysis.tables import TABLES, Tables, tables_of
+from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
 _WORK = {"run": 0.012, "table": 0.5, "figure": 0.8}

@@ -219,6 +219,32 @@ def report(study: StudyArgument, home: HomeOption = HOME) -> None:
 
 
 @app.command()
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="A study; a study and arms of it, the baseline first; or two studies."),
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric at the end of a run (repeatable); else all.")
+    ] = None,
+    home: HomeOption = HOME,
+    tracking_uri: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how arms, or two studies, differ: difference, interval, n, p, and what could be found.
+
+    Examples: workbench compare quickstart vanilla ppo_max
+
+    workbench compare before after --metric final/gold --json
+    """
+    from analysis.terminal import as_data, as_page, compared
+    from workbench.tracking import default_store
+
+    table = compared(names, default_store(home, tracking_uri).uri, metric or [])
+    show(as_data(table) if as_json else as_page(table), as_json)
+
+
+@app.command()
 def ui(
     home: HomeOption = HOME,
     port: Annotated[int, typer.Option(help="TCP port on this machine; 0 takes a free one.")] = 5000,

@@ -6,8 +6,11 @@ import pandas as pd
 import pytest
 
 from analysis import effects
-from analysis.effects import FOUND, NONE, START, TOO_FEW, number
+from analysis.comparison import FOUND, NONE, TOO_FEW
+from analysis.effects import START
 from analysis.runs import Study
+from analysis.wording import number, p_note, seeds_sentence
+from tests.analysis.made_study import made_study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 
 
@@ -104,3 +107,119 @@ def test_too_few_seeds_are_said_plainly() -> None:
 )
 def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_the_seeds_that_are_needed_are_said_with_how_sure_that_is() -> None:
+    # sd 1 from 5 seeds: χ²₀.₉₇₅,₄ = 11.143 and χ²₀.₀₂₅,₄ = 0.4844 give sd 0.599 to 2.874
+    said = seeds_sentence(pd.Series({"n": 5, "sd": 1.0}), "final/gold", -1.0)
+    assert said == (
+        "Final gold score: to find a difference of 1.00 in four studies out of five takes 10 paired "
+        "seeds; 6 to 67, as the spread is known from 5 seeds only."
+    )
+    assert seeds_sentence(pd.Series({"n": 1, "sd": np.nan}), "final/gold", 1.0).startswith(
+        "The spread over 1 seed does not say"
+    )
+
+
+def test_the_note_on_p_says_that_five_seeds_cannot_be_below_one_sixteenth() -> None:
+    table = pd.DataFrame({"n": [5, 5], "smallest_p": [0.0625, 0.0625]})
+    assert p_note(table).startswith(
+        "5 paired seeds cannot give a p (two-sided, by sign flips) below 0.0625"
+    )
+    six = pd.DataFrame({"n": [6, 6, 2], "smallest_p": [0.03125, 0.03125, 0.5]})
+    assert "over the 2 comparisons" in p_note(six)
+    assert p_note(six.iloc[2:]) == ""
+
+
+LEFT_OUT = {
+    "kind": "leave_one_out",
+    "recipe": "full",
+    "factors": ["clip", "norm"],
+    "levels": {"full": [True, True], "no_clip": [False, True], "no_norm": [True, False]},
+}
+ADDED = {
+    "kind": "add_one_in",
+    "recipe": "bare",
+    "factors": ["clip", "norm"],
+    "levels": {"bare": [False, False], "clip": [True, False], "norm": [False, True]},
+}
+SEEDS = np.arange(5.0)[:, None]  # what seeds share cancels in every difference
+
+
+def test_a_trick_that_helps_has_the_same_sign_left_out_or_added() -> None:
+    left = made_study(
+        {"final/gold": SEEDS + np.array([3.0, 1.0, 3.5])},
+        ["full", "no_clip", "no_norm"],
+        design=LEFT_OUT,
+    )
+    added = made_study(
+        {"final/gold": SEEDS + np.array([1.0, 3.0, 0.5])}, ["bare", "clip", "norm"], design=ADDED
+    )
+    for study in (left, added):
+        table = effects.forest(study, "final/gold").set_index("trick")
+        assert table["effect"].tolist() == [2.0, -0.5]
+        assert list(table.index) == ["clip", "norm"]
+    assert effects.forest(left, "final/gold")["arm"].tolist() == ["no_clip", "no_norm"]
+
+
+def test_a_forest_is_corrected_over_its_own_rows() -> None:
+    values = SEEDS + np.array([3.0, 1.0, 2.0]) + 0.01 * np.random.default_rng(0).normal(size=(5, 3))
+    study = made_study({"final/gold": values}, ["full", "no_clip", "no_norm"], design=LEFT_OUT)
+    table = effects.forest(study, "final/gold")
+    assert table["p"].tolist() == [0.0625, 0.0625]
+    assert table["p_holm"].tolist() == [0.125, 0.125]
+
+
+def test_a_factor_with_other_levels_is_compared_with_the_recipes() -> None:
+    design = {
+        "kind": "add_one_in",
+        "recipe": "base",
+        "factors": ["gae.lambda"],
+        "levels": {"base": [0.95], "high": [1.0]},
+    }
+    study = made_study({"final/gold": SEEDS + np.array([0.0, 2.0])}, ["base", "high"], design=design)
+    row = effects.forest(study, "final/gold").iloc[0]
+    assert row["trick"] == "gae.lambda = 1.0" and row["effect"] == 2.0
+
+
+def test_a_forest_is_empty_without_single_changes(study: Study) -> None:
+    assert len(effects.forest(study, "final/gold")) == 0
+    assert list(effects.forest(study, "final/gold").columns) == effects.FOREST_COLUMNS
+
+
+def test_a_row_of_a_forest_is_said_as_what_the_trick_does() -> None:
+    values = (
+        SEEDS + np.array([3.0, 1.0, 3.0]) + [[0.0, 0.1 * s, 0.5 * (s - 2) ** 2 - 1] for s in range(5)]
+    )
+    study = made_study({"final/gold": values}, ["full", "no_clip", "no_norm"], design=LEFT_OUT)
+    said = [
+        effects.forest_sentence(r, "final/gold")
+        for _, r in effects.forest(study, "final/gold").iterrows()
+    ]
+    # clip: 2 − (0, …, 0.4), mean 1.8, sd 0.158114: ± 2.776445·0.158114/√5 = 0.196324
+    assert said[0] == (
+        "Final gold score: clip, in the recipe, adds 1.80 "
+        "(95 % interval 1.60 to 2.00, n = 5, p = 0.0625)."
+    )
+    assert said[1].startswith("Final gold score: no effect of norm, in the recipe, was found (0, 95 %")
+
+
+def test_a_design_that_does_not_fit_its_factors_is_refused() -> None:
+    wrong = {**LEFT_OUT, "levels": {"full": [True]}}
+    study = made_study({"final/gold": SEEDS}, ["full"], design=wrong)
+    with pytest.raises(ValueError, match="gives arm 'full' 1 levels for 2 factors"):
+        effects.forest(study, "final/gold")
+    study = made_study({"final/gold": SEEDS}, ["full"], design={"kind": "guess"})
+    with pytest.raises(ValueError, match="unknown design 'guess'"):
+        effects.forest(study, "final/gold")
+
+
+def test_a_thousand_runs_are_compared_in_one_pass() -> None:
+    rng = np.random.default_rng(0)
+    finals = {name: rng.normal(size=(10, 100)) for name in effects.FINAL}
+    study = made_study(finals, [f"arm{i}" for i in range(100)])
+    table = effects.effects(study)
+    assert len(table) == 99 * len(effects.FINAL)
+    row = table.set_index(["arm", "metric"]).loc[("arm7", "final/gold")]
+    expected = finals["final/gold"][:, 7] - finals["final/gold"][:, 0]
+    np.testing.assert_allclose(row["difference"], expected.mean(), rtol=1e-12)

@@ -20,5 +20,7 @@ def imports_of(file: Path) -> set[str]:
 def test_analysis_imports_of_the_library_nothing_but_the_glossary() -> None:
     for file in FOLDER.glob("*.py"):
         for name in imports_of(file):
+            if file.name == "importance.py" and name.startswith("optuna"):
+                continue  # inside functions: tests/test_imports.py holds that
             assert name.split(".")[0] not in FORBIDDEN, f"{file.name} imports {name}"
             assert not name.startswith("workbench") or name == "workbench.glossary"

@@ -16,6 +16,7 @@ from analysis.provenance import samples
 from analysis.report import write_report
 from analysis.runs import Study, load
 from analysis.tables import TABLES, tables_of
+from analysis.wording import p_note
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 
 SMALL = replace(QUICKSTART, iterations=40)
@@ -90,7 +91,7 @@ def test_sentences_on_effects_can_be_written_again_from_the_csv(report: Path) ->
     again = {effects.effect_sentence(row) for _, row in table.iterrows()}
     found = pd.read_csv(report / "findings.csv")
     said = found.loc[found["source"] == "effects.csv", "finding"]
-    notes = {effects.p_note(table[table["n"] == 5])}
+    notes = {p_note(table[table["n"] == 5])}
     assert set(said) - notes <= again
     assert len(set(said) - notes) == 11
 

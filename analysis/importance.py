@@ -1,0 +1,221 @@
+"""Search studies: which parameters mattered (fANOVA, PED-ANOVA), and which trials are best.
+
+Importances are for what a sampler drew. On a design they mislead: they gave a leave-one-out study with
+effects of 4, 2, 0.1 and −0.1 the importances 0, 0, 0 and 1.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+
+import numpy as np
+import pandas as pd
+
+from analysis.design import Level, design_of, read_level
+from analysis.frontier import efficient
+from analysis.intervals import FloatArray, floats, mean
+from analysis.runs import Study
+from analysis.values import final_values
+from workbench.glossary import GLOSSARY
+
+if TYPE_CHECKING:
+    from optuna import Study as OptunaStudy
+
+KL = "final/kl_to_sft"
+
+MIN_TRIALS = 20
+"""Fewest trials from which importances are given."""
+
+LOG_SPAN = 10.0
+"""A positive parameter whose values span more than this factor is put on a logarithmic scale."""
+
+IMPORTANCE_COLUMNS = ["parameter", "fanova", "ped_anova", "n"]
+SLICE_COLUMNS = ["arm", "parameter", "value", "objective"]
+
+Point = dict[str, bool | int | float | str]
+
+
+def refusal(study: Study) -> str:
+    """Say why a study gets no importances; empty where it does."""
+    kind = design_of(study).kind
+    if kind != "search":
+        return (
+            f"No importances: they mislead on designs (this one is {kind.replace('_', ' ')}), whose "
+            "effects stand in tables of their own."
+        )
+    count = study.runs["arm"].nunique() if len(study.runs) else 0
+    return "" if count >= MIN_TRIALS else f"No importances: {count} trials are fewer than {MIN_TRIALS}."
+
+
+def importances(study: Study, metric: str) -> pd.DataFrame:
+    """Share out how much a metric varied among the parameters that a search drew.
+
+    A trick's own parameters are judged by fANOVA among the trials that had the trick, next to the
+    parameters that every trial has; n is the number of trials behind it. PED-ANOVA takes all trials.
+
+    Returns:
+        IMPORTANCE_COLUMNS, the greatest fANOVA first: fanova, share of the variance; ped_anova,
+        how much the best tenth of the trials differs from all. Each sums to 1 over what it was
+        computed over. Empty where `refusal` has a reason.
+    Source: Hutter, Hoos and Leyton-Brown 2014 (fANOVA); Watanabe, Bansal and Hutter 2023,
+        arXiv:2304.10255 (PED-ANOVA); both as in Optuna.
+    """
+    points, objective = trials(study, metric)
+    if refusal(study) or len(objective) < MIN_TRIALS:
+        return pd.DataFrame(columns=IMPORTANCE_COLUMNS)
+    names = list(dict.fromkeys(name for point in points for name in point))
+    names = [name for name in names if len({p[name] for p in points if name in p}) > 1]
+    found, sizes = _fanova_by_group(study, metric, points, objective, names)
+    ped = _evaluate("PedAnova", _optuna_study(study, metric, points, objective, names), names)
+    rows = [
+        {"parameter": name, "fanova": found[name], "ped_anova": ped[name], "n": sizes[name]}
+        for name in names
+    ]
+    table = pd.DataFrame(rows, columns=IMPORTANCE_COLUMNS)
+    return table.sort_values("fanova", ascending=False, kind="stable", ignore_index=True)
+
+
+def _fanova_by_group(
+    study: Study, metric: str, points: Sequence[Point], objective: FloatArray, names: Sequence[str]
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Return fANOVA's importance and number of trials of each parameter, trick by trick."""
+    shared = [name for name in names if all(name in point for point in points)]
+    groups: dict[str, list[str]] = {"": shared}
+    for name in names:
+        if name not in shared:
+            groups.setdefault(name.partition(".")[0], []).append(name)
+    found: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    for own in groups.values():
+        rows = [at for at, point in enumerate(points) if all(name in point for name in own)]
+        some = [points[at] for at in rows]
+        judged = [
+            name for name in {**dict.fromkeys(shared), **dict.fromkeys(own)} if _varies(some, name)
+        ]
+        trial_set = _optuna_study(study, metric, some, objective[rows], judged)
+        share = _evaluate("Fanova", trial_set, judged) if len(rows) >= MIN_TRIALS and judged else {}
+        found |= {name: share.get(name, math.nan) for name in own}
+        sizes |= dict.fromkeys(own, len(rows))
+    return found, sizes
+
+
+def _varies(points: Sequence[Point], name: str) -> bool:
+    return len({point.get(name) for point in points}) > 1
+
+
+def _evaluate(kind: str, trial_set: "OptunaStudy", names: Sequence[str]) -> dict[str, float]:
+    from optuna.importance import (
+        FanovaImportanceEvaluator,
+        PedAnovaImportanceEvaluator,
+        get_param_importances,
+    )
+
+    chosen = FanovaImportanceEvaluator(seed=0) if kind == "Fanova" else PedAnovaImportanceEvaluator()
+    return dict(get_param_importances(trial_set, evaluator=chosen, params=list(names)))
+
+
+def _optuna_study(
+    study: Study, metric: str, points: Sequence[Point], objective: FloatArray, names: Sequence[str]
+) -> "OptunaStudy":
+    """Write trials into an Optuna study in memory."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    made = optuna.create_study(direction=_direction(study, metric))
+    optuna.logging.set_verbosity(level)
+    ranges = {name: _distribution([p[name] for p in points if name in p]) for name in names}
+    for point, value in zip(points, objective, strict=True):
+        own = {name: point[name] for name in names if name in point}
+        known = {name: ranges[name] for name in own}
+        made.add_trial(optuna.create_trial(params=own, distributions=known, value=float(value)))
+    return made
+
+
+def _direction(study: Study, metric: str) -> Literal["minimize", "maximize"]:
+    known = GLOSSARY[metric].better if metric in GLOSSARY else "up"
+    asked = design_of(study).objectives.get(metric, "minimize" if known == "down" else "maximize")
+    return "minimize" if asked == "minimize" else "maximize"
+
+
+def _distribution(values: Sequence[bool | float | str]) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    numbers = [value for value in values if isinstance(value, float)]
+    if len(numbers) < len(values):
+        return CategoricalDistribution(sorted(set(values), key=str))
+    low, high = min(numbers), max(numbers)
+    return FloatDistribution(low, high, log=low > 0 and high / low > LOG_SPAN)
+
+
+def trials(study: Study, metric: str) -> tuple[list[Point], FloatArray]:
+    """Return each trial's parameters and the mean of a metric over its seeds; only trials that ended.
+
+    A trick is True or False; its own parameters are there only where the trick is. Infinite values,
+    which are neutral ones, are left out.
+    """
+    objective = mean(floats(final_values(study, metric)))
+    ended = [at for at in range(len(objective)) if np.isfinite(objective[at])]
+    first = study.runs.drop_duplicates("arm").set_index("arm")
+    tricks = [name for name in study.params if name.startswith("trick.")]
+    owners = {name.removeprefix("trick.") for name in tricks}
+    fields = [name for name in study.params if name.partition(".")[0] in owners and "." in name]
+    points = []
+    for at in ended:
+        run = first.loc[study.arms[at]]
+        point: Point = {name.removeprefix("trick."): isinstance(run[name], str) for name in tricks}
+        said = {name: read_level(name, run[name]) for name in fields}
+        points.append(point | {name: value for name, value in said.items() if _is_finite(value)})
+    return points, objective[ended]
+
+
+def _is_finite(value: Level) -> TypeGuard[bool | int | float | str]:
+    return value is not None and (isinstance(value, str) or math.isfinite(value))
+
+
+def slices(study: Study, metric: str) -> pd.DataFrame:
+    """Tabulate every parameter of every trial next to the metric, for a scatter plot a parameter.
+
+    Returns:
+        SLICE_COLUMNS; value is a number, a truth value or a text. Empty for a design.
+    """
+    if design_of(study).kind != "search":
+        return pd.DataFrame(columns=SLICE_COLUMNS)
+    points, objective = trials(study, metric)
+    values = mean(floats(final_values(study, metric)))
+    arms = [arm for arm, value in zip(study.arms, values, strict=True) if np.isfinite(value)]
+    rows = [
+        (arm, name, value, ends)
+        for arm, point, ends in zip(arms, points, objective, strict=True)
+        for name, value in point.items()
+    ]
+    return pd.DataFrame(rows, columns=SLICE_COLUMNS)
+
+
+def pareto(study: Study) -> pd.DataFrame:
+    """Say which trials of a search no other beats in every objective, and which keep its constraints.
+
+    Returns:
+        one row an arm: arm, n seeds, a column an objective and a column a constraint (means over
+        seeds), the KL to the SFT policy that was attained, is_efficient (no feasible arm is as good
+        in all objectives and better in one), feasible. Empty for a design.
+    """
+    design = design_of(study)
+    if design.kind != "search" or not design.objectives:
+        return pd.DataFrame(columns=["arm", "n", KL, "is_efficient", "feasible"])
+    metrics = list(dict.fromkeys([*design.objectives, *design.constraints, KL]))
+    found = {name: mean(floats(final_values(study, name))) for name in metrics}
+    first = floats(final_values(study, next(iter(design.objectives))))
+    table = pd.DataFrame({"arm": study.arms, "n": np.sum(~np.isnan(first), axis=0)} | found)
+    table = table.dropna(subset=list(design.objectives)).reset_index(drop=True)
+    kept = [floats(table[name]) <= bound for name, bound in design.constraints.items()]
+    feasible = np.all(kept, axis=0) if kept else np.ones(len(table), bool)
+    cost = _costs(table, design.objectives)
+    return table.assign(
+        is_efficient=efficient(np.where(feasible[:, None], cost, np.nan)), feasible=feasible
+    )
+
+
+def _costs(table: pd.DataFrame, objectives: Mapping[str, str]) -> FloatArray:
+    signs = [1.0 if direction == "minimize" else -1.0 for direction in objectives.values()]
+    return floats(floats(table[list(objectives)]) * signs)

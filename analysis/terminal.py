@@ -1,0 +1,111 @@
+"""Compare arms of a study, or two studies, in the terminal: `workbench compare`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Group
+from rich.table import Table
+
+from analysis import effects, store
+from analysis.comparison import Pair, compare
+from analysis.runs import Study, load
+from analysis.values import final_values
+from analysis.wording import number, p_note, quantity
+from workbench.glossary import GLOSSARY
+
+
+def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = ()) -> pd.DataFrame:
+    """Compare what is named; the first that is named is what the others are compared with.
+
+    Args:
+        names: a study, all arms of which are compared with its baseline; a study and two or more of its
+            arms; or two studies, whose arms of the same name are compared over shared seeds.
+        tracking_uri: any MLflow tracking URI.
+        metrics: those that are compared; all that are taken at the end of a run by default.
+    Returns:
+        the columns of `comparison.compare`; Holm's correction is over the table.
+    Raises:
+        ValueError: if a name is no study, arm or metric, or nothing is there to be compared.
+    """
+    study, rest = load(names[0], tracking_uri), list(names[1:])
+    if unknown := [name for name in metrics if name not in study.metric_names]:
+        raise ValueError(f"no run of {study.name} recorded {unknown[0]!r}; see `workbench metrics`")
+    chosen = list(metrics) or [name for name in effects.FINAL if name in study.metric_names]
+    if len(rest) == 1 and rest[0] not in study.arms and _is_study(rest[0], tracking_uri):
+        pairs = _between(study, load(rest[0], tracking_uri), chosen)
+    else:
+        pairs = _within(study, rest or _baseline_first(study), chosen)
+    table = compare(pairs)
+    if not len(table):
+        raise ValueError(f"{' and '.join(names)} have no seed in common at which both arms ended")
+    return table
+
+
+def _is_study(name: str, tracking_uri: str) -> bool:
+    return name in store.experiment_names(tracking_uri)
+
+
+def _baseline_first(study: Study) -> list[str]:
+    return sorted(study.arms, key=lambda arm: arm != study.baseline)
+
+
+def _within(study: Study, arms: Sequence[str], metrics: Sequence[str]) -> list[Pair]:
+    if unknown := [arm for arm in arms if arm not in study.arms]:
+        raise ValueError(
+            f"{unknown[0]!r} is neither an arm of {study.name} ({', '.join(study.arms)}) nor a study"
+        )
+    if len(arms) < 2:
+        raise ValueError(f"a comparison needs two arms; {study.name} has {', '.join(study.arms)}")
+    base = arms[0]
+    found = {metric: final_values(study, metric) for metric in metrics}
+    return [
+        Pair(arm, base, metric, values[arm], values[base])
+        for metric, values in found.items()
+        for arm in arms[1:]
+    ]
+
+
+def _between(first: Study, second: Study, metrics: Sequence[str]) -> list[Pair]:
+    pairs = []
+    for metric in metrics:
+        old, new = final_values(first, metric), final_values(second, metric)
+        for arm in (arm for arm in first.arms if arm in second.arms):
+            names = (f"{arm} of {second.name}", f"{arm} of {first.name}")
+            pairs.append(Pair(*names, metric, new[arm], old[arm]))
+    if not pairs:
+        raise ValueError(f"{first.name} and {second.name} have no arm of the same name")
+    return pairs
+
+
+def as_data(table: pd.DataFrame) -> dict[str, Any]:
+    """Return a comparison as plain data: rows, each with its sentence, and a note on p."""
+    rows = [
+        {key: _plain(value) for key, value in row.items()} | {"sentence": effects.effect_sentence(row)}
+        for _, row in table.iterrows()
+    ]
+    return {"rows": rows, "note": p_note(table)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has: None for NaN, Python's own numbers."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def as_page(table: pd.DataFrame) -> Group:
+    """Return a comparison as a table with its sentences, to be printed by rich."""
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("metric", "arm", "against"):
+        drawn.add_column(name, overflow="fold")
+    for name in ("n", "difference", "95 % interval", "p", "Holm", "detectable"):
+        drawn.add_column(name, justify="right")
+    for _, row in table.iterrows():
+        ends = f"{number(row['low'])} to {number(row['high'])}"
+        known = GLOSSARY[row["metric"]].label if row["metric"] in GLOSSARY else row["metric"]
+        size = quantity(row["difference"], row["metric"])
+        tests = (f"{row['p']:.3g}", f"{row['p_holm']:.3g}", number(row["detectable"]))
+        drawn.add_row(known, row["arm"], row["against"], str(row["n"]), size, ends, *tests)
+    said = [effects.effect_sentence(row) for _, row in table.iterrows()]
+    return Group(drawn, "", *said, *filter(None, ["", p_note(table)]))

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from analysis import importance
+from analysis.runs import Study
+from tests.analysis.made_study import made_study
+
+GOLD, KL = "final/gold", "final/kl_to_sft"
+SEARCH = {
+    "kind": "search",
+    "objectives": {GOLD: "maximize", KL: "minimize"},
+    "constraints": {KL: 10.0},
+}
+
+
+def search_study(trials: int = 60) -> Study:
+    """Gold is log₁₀ of the rate, and twice the weight of a penalty that half the trials have."""
+    rng = np.random.default_rng(0)
+    params, gold = {}, []
+    for i in range(trials):
+        rate, weight, has_penalty = 10 ** rng.uniform(-5, -3), rng.uniform(), bool(rng.random() < 0.5)
+        own = {"trick.adam": "true", "adam.rate": repr(rate), "adam.amsgrad": "False", "ppo.epochs": "1"}
+        penalty = {"trick.penalty": "true", "penalty.weight": repr(weight), "penalty.cap": "inf"}
+        params[f"t{i:04d}"] = own | (penalty if has_penalty else {})
+        gold.append(np.log10(rate) + (2 * weight if has_penalty else 0.0))
+    finals = {GOLD: np.array([gold]), KL: rng.exponential(6.0, (1, trials))}
+    return made_study(finals, list(params), design=SEARCH, params=params)
+
+
+@pytest.fixture(scope="module")
+def search() -> Study:
+    return search_study()
+
+
+def test_what_moves_the_metric_is_important_and_what_is_constant_is_left_out(search: Study) -> None:
+    table = importance.importances(search, GOLD).set_index("parameter")
+    assert set(table.index) == {"adam.rate", "penalty", "penalty.weight"}
+    assert table.loc["adam.rate", "fanova"] > 0.4
+    has_penalty = sum(bool(point["penalty"]) for point in importance.trials(search, GOLD)[0])
+    assert table["n"].to_dict() == {"penalty.weight": has_penalty, "adam.rate": 60, "penalty": 60}
+    np.testing.assert_allclose(table.loc[["adam.rate", "penalty"], "fanova"].sum(), 1.0, rtol=1e-9)
+    np.testing.assert_allclose(table["ped_anova"].sum(), 1.0, rtol=1e-9)
+
+
+def test_ped_anova_looks_at_the_best_end_of_the_metric(search: Study) -> None:
+    # Weight lifts gold, and KL was drawn apart from everything: the best trials have large weights.
+    table = importance.importances(search, GOLD).set_index("parameter")
+    assert table["ped_anova"].idxmax() == "penalty.weight"
+
+
+def test_trials_have_typed_parameters_and_only_those_of_their_tricks(search: Study) -> None:
+    points, objective = importance.trials(search, GOLD)
+    assert len(points) == len(objective) == 60
+    with_it = next(point for point in points if point["penalty"])
+    without = next(point for point in points if not point["penalty"])
+    assert isinstance(with_it["adam.rate"], float) and with_it["adam.amsgrad"] is False
+    assert "penalty.weight" in with_it and "penalty.weight" not in without
+    assert "penalty.cap" not in with_it  # infinite
+    assert not any("epochs" in name for name in with_it)
+
+
+def test_a_trial_is_the_mean_of_its_seeds_and_one_that_failed_is_left_out() -> None:
+    gold = np.array([[1.0, 2.0, np.nan], [3.0, np.nan, np.nan]])
+    params = {arm: {"trick.a": "true", "a.x": "1"} for arm in ("t0", "t1", "t2")}
+    study = made_study({GOLD: gold}, ["t0", "t1", "t2"], design=SEARCH, params=params)
+    points, objective = importance.trials(study, GOLD)
+    assert objective.tolist() == [2.0, 2.0] and len(points) == 2
+    assert importance.slices(study, GOLD).query("parameter == 'a.x'")["arm"].tolist() == ["t0", "t1"]
+
+
+def test_designs_get_no_importances_and_are_told_why(study: Study) -> None:
+    assert importance.refusal(study).startswith(
+        "No importances: they mislead on designs (this one is named)"
+    )
+    assert list(importance.importances(study, GOLD).columns) == importance.IMPORTANCE_COLUMNS
+    assert len(importance.importances(study, GOLD)) == len(importance.slices(study, GOLD)) == 0
+    assert len(importance.pareto(study)) == 0
+
+
+def test_few_trials_get_no_importances_and_are_told_why() -> None:
+    few = search_study(19)
+    assert importance.refusal(few) == "No importances: 19 trials are fewer than 20."
+    assert len(importance.importances(few, GOLD)) == 0
+    assert len(importance.slices(few, GOLD)) > 0
+
+
+def test_the_pareto_front_is_of_the_trials_that_keep_the_constraint() -> None:
+    gold, kl = [[1.0, 2.0, 2.0, 9.0, np.nan]], [[1.0, 2.0, 3.0, 11.0, 1.0]]
+    arms = [f"t{i}" for i in range(5)]
+    study = made_study({GOLD: np.array(gold), KL: np.array(kl)}, arms, design=SEARCH)
+    table = importance.pareto(study).set_index("arm")
+    # t1 dominates t2; t3 has the most gold but breaks the constraint; t4 has no gold
+    assert table["is_efficient"].to_dict() == {"t0": True, "t1": True, "t2": False, "t3": False}
+    assert table["feasible"].to_dict() == {"t0": True, "t1": True, "t2": True, "t3": False}
+    assert table.loc["t3", [GOLD, KL]].tolist() == [9.0, 11.0]
+
+
+def test_the_attained_kl_stands_beside_a_single_objective() -> None:
+    design = {"kind": "search", "objectives": {GOLD: "maximize"}}
+    finals = {GOLD: np.array([[1.0, 2.0]]), KL: np.array([[3.0, 4.0]])}
+    table = importance.pareto(made_study(finals, ["t0", "t1"], design=design))
+    assert table[KL].tolist() == [3.0, 4.0]
+    assert table["is_efficient"].tolist() == [False, True] and table["feasible"].all()

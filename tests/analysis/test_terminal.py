@@ -1,0 +1,80 @@
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from analysis import terminal
+from analysis.comparison import COLUMNS
+from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, write_store
+from workbench import cli
+
+
+def printed(*names: str, uri: str, metrics: tuple[str, ...] = ()) -> str:
+    page = io.StringIO()
+    Console(file=page, width=200).print(terminal.as_page(terminal.compared(names, uri, metrics)))
+    return page.getvalue()
+
+
+def test_a_study_alone_is_compared_with_its_baseline(quickstart: str) -> None:
+    table = terminal.compared(["demo"], quickstart)
+    assert set(table["arm"]) == {"ppo_max"} and set(table["against"]) == {"vanilla"}
+    assert list(table.columns) == COLUMNS
+
+
+def test_the_arm_that_is_named_first_is_what_others_are_compared_with(quickstart: str) -> None:
+    one = terminal.compared(["demo", "vanilla", "ppo_max"], quickstart, ["final/gold"]).iloc[0]
+    other = terminal.compared(["demo", "ppo_max", "vanilla"], quickstart, ["final/gold"]).iloc[0]
+    assert one["difference"] == -other["difference"] > 0
+    assert other["arm"] == "vanilla"
+
+
+def test_two_studies_are_compared_arm_by_arm_over_shared_seeds(make_store, template, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    uri = make_store(QUICKSTART)
+    after = Plan({"ppo_max": Arm(gain=1.5), "new": Arm()}, seeds=(2, 3, 4, 5), name="after")
+    write_store(after, tmp_path / "store", template)
+    table = terminal.compared(["demo", "after"], uri, ["final/gold"])
+    [row] = [row for _, row in table.iterrows()]
+    assert (row["arm"], row["against"], row["n"]) == ("ppo_max of after", "ppo_max of demo", 3)
+    assert row["difference"] == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(ValueError, match="'new' is neither an arm of demo"):
+        terminal.compared(["demo", "new"], uri)
+
+
+def test_what_cannot_be_compared_is_said_in_a_sentence(quickstart: str) -> None:
+    for names, metrics, reason in (
+        (["demo", "vanilla"], [], "a comparison needs two arms; demo has vanilla, ppo_max"),
+        (["demo", "vanilla", "none"], [], "'none' is neither an arm of demo"),
+        (["demo"], ["final/glod"], "no run of demo recorded 'final/glod'"),
+        (["damo"], [], "there is no study 'damo'"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            terminal.compared(names, quickstart, metrics)
+
+
+def test_the_page_has_the_numbers_and_the_sentence(quickstart: str) -> None:
+    page = printed("demo", uri=quickstart, metrics=("final/gold", "final/kl_to_sft"))
+    row = terminal.compared(["demo"], quickstart, ["final/gold", "final/kl_to_sft"]).iloc[0]
+    assert f"{row['difference']:.2f}" in page
+    assert "Final gold score: ppo_max is" in page and "nats/response below vanilla" in page
+    assert "5 paired seeds cannot give a p" in page
+    for name in ("difference", "95 % interval", "Holm", "detectable"):
+        assert name in page
+
+
+def test_the_command_prints_json_that_programs_can_read(
+    quickstart: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", "demo", "--metric", "final/response_length", "--json"]
+    monkeypatch.setattr(sys, "argv", ["workbench", *command, "--tracking-uri", quickstart])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    data = json.loads(capsys.readouterr().out)
+    [row] = data["rows"]
+    assert row["metric"] == "final/response_length" and row["n"] == 5
+    assert row["improvement"] is None  # a length is neither good nor bad: NaN
+    assert row["sentence"].startswith("Final response length: ") and "n = 5" in row["sentence"]
+    assert np.isfinite(row["low"])
