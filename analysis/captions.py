@@ -6,6 +6,11 @@ _BAND = (
     "runs have ended. Triangles at the foot mark the iterations at which runs collapsed."
 )
 
+_FOREST = (
+    "Bars are 95 % intervals over seeds; a hollow mark's interval holds zero. Grey is the range of "
+    "effects that four such studies in five would not find."
+)
+
 CAPTIONS = {
     "monitors": (
         "The four monitors of “Secrets of RLHF” (score, length, KL, perplexity), with what they "
@@ -45,6 +50,25 @@ CAPTIONS = {
         "ring is the peak of a fit that they reached. A gold curve that bends down while the other "
         "climbs is over-optimisation."
     ),
+    "frontier": (
+        "Where each arm ended: gold against KL, means over seeds with 95 % intervals. The dotted line "
+        "joins the arms that no other beats in both; grey points are arms that the figures do not show."
+    ),
+    "forest": (
+        "What each trick does by the end of training, with minus without, when it alone is added to the "
+        f"recipe or left out of it. {_FOREST}"
+    ),
+    "main_effects": (
+        "What each factor does on average over the settings of the others, on minus off. " + _FOREST
+    ),
+    "shapley_values": (
+        "Each trick's share of what all tricks together change: its effect, averaged over the orders in "
+        f"which the tricks can be added. {_FOREST}"
+    ),
+    "interactions": (
+        "What two tricks give together beyond the sum of what each gives: blue more, orange less. Bold "
+        "where the 95 % interval excludes zero; ≡ where the design cannot tell the pair from others."
+    ),
     "parallel_coordinates": (
         "Each arm as a line through the means of its runs at the end of training, each run as a thin "
         "grey one. Every row runs from the least to the greatest of all runs, which stand at its ends. "
@@ -77,6 +101,11 @@ TITLES = {
     "differences": "Differences from the baseline",
     "wins": "Wins, ties and losses",
     "reward_against_kl": "Reward against KL",
+    "frontier": "Gold for its KL, arm by arm",
+    "forest": "What each trick does",
+    "main_effects": "What each factor does on average",
+    "interactions": "Which tricks act on each other",
+    "shapley_values": "How the whole is shared out",
     "parallel_coordinates": "Everything at the end, arm by arm",
     "reward_distribution": "The distribution of the reward",
     "held_out_perplexity": "Held-out perplexity",

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.intervals import FloatArray, mean
-from analysis.panels import PAGE, arm_legend, gap, grid, label, styled
+from analysis.panels import PAGE, arm_legend, gap, grid, label, mark_legend, set_scale, styled
 from analysis.runs import Study
 from analysis.selection import colour, dashes, marker, shown_arms
+from analysis.tables import tables_of
 from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
@@ -30,11 +31,8 @@ MOST_PARAMETERS = 4
 @styled
 def reward_against_kl(study: Study, width: float = PAGE) -> Figure:
     """Draw gold and proxy of the evaluations against √KL, in the order of training, with Gao's fit."""
-    return reward_against_kl_of(study, pd.DataFrame(columns=["source", "arm"]), width)
-
-
-def reward_against_kl_of(study: Study, fits: pd.DataFrame, width: float) -> Figure:
-    """Draw the paths of `study` and the curves of `fits`, of `frontier.overoptimisation`."""
+    fits = tables_of(study).overoptimisation
+    fits = fits[fits["arm"].isin(shown_arms(study))]
     figure, axes = grid(2, width, height=2.6, most=2)
     for panel, (source, metric) in zip(axes, SOURCES.items(), strict=True):
         label(panel, metric, x="√KL to SFT (√nats per response)")
@@ -42,7 +40,7 @@ def reward_against_kl_of(study: Study, fits: pd.DataFrame, width: float) -> Figu
         if not any(drawn):
             gap(panel, f"{GLOSSARY[metric].label} or KL was not recorded")
             continue
-        for _, row in fits[(fits["source"] == source) & fits["arm"].isin(shown_arms(study))].iterrows():
+        for _, row in fits[fits["source"] == source].iterrows():
             _draw_fit(panel, study, metric, row)
     extra = [Line2D([], [], color="#444444", lw=0.9, label="fit")]
     extra.append(Line2D([], [], ls="", marker="o", mfc="none", mec="#222222", ms=8, label="its peak"))
@@ -90,6 +88,30 @@ def root_kl_path(study: Study, metric: str, arm: str) -> tuple[FloatArray, Float
     x, y = np.sqrt(np.maximum(mean(kl)[place], 0.0)), mean(value)
     there = np.isfinite(x) & np.isfinite(y)
     return x[there], y[there]
+
+
+@styled
+def frontier(study: Study, width: float = PAGE) -> Figure:
+    """Draw where every arm ended in KL and gold, those joined that no other arm beats in both."""
+    table = tables_of(study).frontier
+    figure, (panel,) = grid(1, width, height=3.2 if width > 5 else 2.8)
+    panel.set(xlabel="final KL to SFT (nats per response)", ylabel=GLOSSARY["final/gold"].label)
+    if not len(table):
+        gap(panel, "no run has ended with both gold and KL")
+        return figure
+    others = table[~table["arm"].isin(shown_arms(study))]
+    panel.plot(others["kl"], others["gold"], "o", color="#BBBBBB", ms=3, zorder=1)
+    for _, row in table[table["arm"].isin(shown_arms(study))].iterrows():
+        style: Any = {"color": colour(study, row["arm"]), "zorder": 3}
+        panel.plot([row["kl_low"], row["kl_high"]], [row["gold"]] * 2, lw=1.0, **style)
+        panel.plot([row["kl"]] * 2, [row["gold_low"], row["gold_high"]], lw=1.0, **style)
+        panel.plot([row["kl"]], [row["gold"]], marker(study, row["arm"]), ms=6, mec="white", **style)
+    best = table[table["is_efficient"].astype(bool)].sort_values("kl")
+    panel.step(best["kl"], best["gold"], where="post", color="#444444", lw=1.0, ls=(0, (1, 1)), zorder=2)
+    set_scale(panel.set_xscale, table["kl"].to_numpy(float))
+    handles = [Line2D([], [], color="#444444", ls=(0, (1, 1)), lw=1.0, label="frontier")]
+    mark_legend(figure, study, handles)
+    return figure
 
 
 @styled

@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from analysis import stability
+from analysis import factorial, importance, shapley, stability
+from analysis.design import design_of
 from analysis.intervals import MIN_SEEDS
 from analysis.page_tables import some
 from analysis.runs import Study
 from analysis.selection import choice_sentence
 from analysis.significance import smallest_p
-from analysis.tables import Tables
+from analysis.tables import Tables, tables_of
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
 
@@ -20,6 +21,7 @@ def limits(study: Study, tables: Tables) -> list[str]:
         *_unfinished(study, tables.runs),
         *_few_seeds(study),
         *_missing(study),
+        *_design(study),
         *_disagreements(tables.runs),
         *_not_finite(study),
     ]
@@ -98,6 +100,17 @@ def _missing(study: Study) -> list[str]:
     if choice := choice_sentence(study):
         said.append(choice)
     return said
+
+
+def _design(study: Study) -> list[str]:
+    """Say what the study's design, or the search, leaves open."""
+    kind = design_of(study).kind
+    said = factorial.notes(study)
+    if kind in factorial.KINDS and not len(tables_of(study).shapley_values):
+        said.append(shapley.estimator(study).how)
+    if kind == "search":
+        said.append(importance.refusal(study))
+    return [text for text in said if text]
 
 
 def _disagreements(runs: pd.DataFrame) -> list[str]:

@@ -90,6 +90,16 @@ def arm_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> No
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
+def mark_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> None:
+    """Put one legend of the arms' markers above the panels."""
+    handles = [
+        Line2D([], [], ls="", color=colour(study, arm), marker=marker(study, arm), label=arm)
+        for arm in shown_arms(study)
+    ]
+    columns = max(1, int(figure.get_figwidth() / 1.3))
+    figure.legend(handles=[*handles, *extra], loc="outside upper left", ncols=columns)
+
+
 def label_foot(axes: Sequence[Axes], text: str = "PPO iteration") -> None:
     """Label the x axis of those panels that have none below them."""
     lowest = {panel.get_subplotspec().colspan.start: panel for panel in axes}  # type: ignore[union-attr]
@@ -139,14 +149,14 @@ def scale_rule(values: FloatArray) -> str:
     return "symlog" if finite.min() > -np.median(size) / 100 or spread > 1000 else "linear"
 
 
-def set_scale(axes: Axes, values: FloatArray) -> None:
-    """Set the y scale by `scale_rule`."""
+def set_scale(set_to: Callable[..., None], values: FloatArray) -> None:
+    """Set an axis' scale by `scale_rule`, given its `set_xscale` or `set_yscale`."""
     kind = scale_rule(values)
     if kind == "symlog":
         size = np.abs(values[np.isfinite(values) & (values != 0)])
-        axes.set_yscale("symlog", linthresh=float(np.median(size)))
+        set_to("symlog", linthresh=float(np.median(size)))
     elif kind == "log":
-        axes.set_yscale("log")
+        set_to("log")
 
 
 def draw_curves(axes: Axes, study: Study, metric: str) -> None:
@@ -161,7 +171,7 @@ def draw_curves(axes: Axes, study: Study, metric: str) -> None:
         return
     for arm in shown_arms(study):
         draw_curve(axes, study, metric, arm, curve(study, metric, arm))
-    set_scale(axes, np.concatenate(drawn))
+    set_scale(axes.set_yscale, np.concatenate(drawn))
     mark_collapses(axes, study)
     axes.margins(x=0.02)
 

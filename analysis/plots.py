@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
+from analysis.design_plots import forest, interactions, main_effects, shapley_values
 from analysis.effect_plots import differences
-from analysis.frontier_plots import parallel_coordinates, reward_against_kl
+from analysis.frontier_plots import frontier, parallel_coordinates, reward_against_kl
 from analysis.monitor_plots import (
     cost_monitors,
     held_out_perplexity,
@@ -16,6 +17,7 @@ from analysis.monitor_plots import (
 from analysis.outcome_plots import collapse_times, warning_times
 from analysis.reward_plots import proxy_and_gold, reward_distribution, reward_model, wins
 from analysis.runs import Study
+from analysis.tables import tables_of
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     one.__name__: one
@@ -27,6 +29,11 @@ FIGURES: dict[str, Callable[..., Figure]] = {
         differences,
         wins,
         reward_against_kl,
+        frontier,
+        forest,
+        main_effects,
+        interactions,
+        shapley_values,
         parallel_coordinates,
         reward_distribution,
         held_out_perplexity,
@@ -38,17 +45,10 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 }
 """Every figure by name, in the order of the report."""
 
+OF_DESIGNS = ("forest", "main_effects", "interactions", "shapley_values")
+"""Figures of a table of the same name, drawn where the design gives one."""
+
 
 def is_drawn(study: Study, name: str) -> bool:
-    """Say whether a study has anything for a figure that not every study is made for."""
-    return name not in _NEEDS or _NEEDS[name][0](study)
-
-
-def absent(study: Study) -> list[str]:
-    """Say why figures are missing."""
-    return [why for name, (_, why) in _NEEDS.items() if not is_drawn(study, name)]
-
-
-_NEEDS: dict[str, tuple[Callable[[Study], bool], str]] = {
-    "parallel_coordinates": (lambda study: len(study.arms) > 1, "no x"),
-}
+    """Say whether a report draws a figure: always, but for those of designs other than the study's."""
+    return name not in OF_DESIGNS or len(getattr(tables_of(study), name)) > 0

@@ -10,15 +10,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import page_tables, provenance, stability
 from analysis.captions import CAPTIONS, TITLES
-from analysis.findings import Finding, findings
+from analysis.finding import Finding
+from analysis.findings import findings
 from analysis.latex import MOST_ROWS, latex_table
 from analysis.limits import limits
 from analysis.links import study_link
 from analysis.panels import COLUMN, PAGE, render
-from analysis.plots import FIGURES, absent, is_drawn
+from analysis.plots import FIGURES, is_drawn
 from analysis.progress import Bar, progress_bar
 from analysis.runs import Study, load
-from analysis.selection import shown_arms
 from analysis.tables import TABLES, Tables, tables_of
 from analysis.wording import number
 from workbench.glossary import GLOSSARY
@@ -59,20 +59,19 @@ def read_with(bar: Bar, study: str, tracking_uri: str) -> Study:
 def report_on(study: Study, folder: Path, bar: Bar) -> Path:
     """Write the report of a study that has been read.
 
-    Writes report.html; a CSV, and up to MOST_ROWS rows a LaTeX file, of every table; findings.csv; every
-    figure as PNG and SVG.
+    Writes report.html; a CSV, and up to MOST_ROWS rows a LaTeX file, of every table that has rows;
+    findings.csv; every figure as PNG and SVG.
 
     Returns:
         the path of report.html.
     """
     tables = tables_of(study)
-    _write_tables(tables, folder, bar)
+    written = _write_tables(tables, folder, bar)
     said = findings(study, tables)
     _write_findings(said, folder)
     pictures = _pictures(study, folder / "figures", bar)
     page = _template().render(
         study=study,
-        relevant={"", *shown_arms(study)},
         findings=said,
         figures=pictures,
         arms=page_tables.arm_rows(study, tables),
@@ -81,9 +80,9 @@ def report_on(study: Study, folder: Path, bar: Bar) -> Path:
         recipe=page_tables.recipe_differences(study),
         samples=provenance.samples(study),
         facts=provenance.facts(study, tables.runs),
-        tables=TABLES,
+        tables=written,
         curves_link=study_link(study),
-        limits=[*limits(study, tables), *absent(study)],
+        limits=limits(study, tables),
         glossary=[GLOSSARY[name] for name in GLOSSARY if name in study.metric_names],
         rules=stability.RULES,
     )
@@ -109,15 +108,23 @@ def _unbroken(text: str) -> str:
     return re.sub(r"(?<=\d) (?=%)|(?<=\b[np]) (?==)|(?<==) (?=\d)", "\u00a0", text)
 
 
-def _write_tables(tables: Tables, folder: Path, bar: Bar) -> None:
+def _write_tables(tables: Tables, folder: Path, bar: Bar) -> list[str]:
+    """Write the tables that have rows, and take away what an earlier report left of others."""
     (folder / "latex").mkdir(parents=True, exist_ok=True)
+    written = []
     for name in TABLES:
         bar.say(f"table {name.replace('_', ' ')}")
         table: pd.DataFrame = getattr(tables, name)
-        table.to_csv(folder / f"{name}.csv", index=False)
-        if len(table) <= MOST_ROWS:
-            (folder / "latex" / f"{name}.tex").write_text(latex_table(table), encoding="utf-8")
+        comma, latex = folder / f"{name}.csv", folder / "latex" / f"{name}.tex"
+        for file in (comma, latex):
+            file.unlink(missing_ok=True)
+        if len(table):
+            table.to_csv(comma, index=False)
+            written.append(name)
+        if 0 < len(table) <= MOST_ROWS:
+            latex.write_text(latex_table(table), encoding="utf-8")
         bar.done(_WORK["table"])
+    return written
 
 
 def _write_findings(said: dict[str, list[Finding]], folder: Path) -> None:

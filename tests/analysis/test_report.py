@@ -10,12 +10,13 @@ import pytest
 
 import analysis.report
 from analysis import effects, plots, stability
-from analysis.findings import collapse_findings, findings, warning_findings
+from analysis.findings import findings
 from analysis.limits import limits
 from analysis.provenance import samples
 from analysis.report import write_report
 from analysis.runs import Study, load
-from analysis.tables import TABLES, tables_of
+from analysis.stability_findings import collapse_findings, warning_findings
+from analysis.tables import tables_of
 from analysis.wording import p_note
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 
@@ -61,8 +62,8 @@ def test_links_lead_into_the_page_to_files_beside_it_and_to_mlflow(
     inside = {link for link in page.links if link.startswith("#")}
     beside = {link for link in page.links if link.endswith(".csv")}
     assert {f"#{name}" for name in ("found", "figures", "arms", "runs", "limits")} <= inside
-    assert beside == {f"{name}.csv" for name in (*TABLES, "findings")}
-    assert all((report / name).is_file() for name in beside)
+    assert beside == {file.name for file in report.glob("*.csv")}
+    assert {file.stem for file in report.glob("latex/*.tex")} < {Path(one).stem for one in beside}
     pages = f"http://127.0.0.1:5000/#/experiments/{study.experiment_id}/runs"
     runs = {f"{pages}/{run_id}" for run_id in study.runs["run_id"]}
     curves = f"{pages}?compareRunsMode=CHART&viewStateShareKey=workbench-arms"
@@ -71,8 +72,9 @@ def test_links_lead_into_the_page_to_files_beside_it_and_to_mlflow(
 
 def test_every_figure_is_inline_twice_and_lies_beside_the_page(page: Page, report: Path) -> None:
     inline = [one for one in page.resources if one.startswith("data:")]
-    assert len(inline) == 2 * len(plots.FIGURES)
-    for name in plots.FIGURES:
+    drawn = [name for name in plots.FIGURES if name not in plots.OF_DESIGNS]
+    assert len(inline) == 2 * len(drawn)
+    for name in drawn:
         assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in (report / "figures" / f"{name}.svg").read_bytes()
 
