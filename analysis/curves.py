@@ -45,14 +45,23 @@ def curve_table(study: Study) -> pd.DataFrame:
 
     Arms that figures do not show have FEW_POINTS steps, so that the table of a large study can be read.
     """
-    frames, shown = [], shown_arms(study)
-    for arm in study.arms:
-        for metric in sorted(study.metric_names):
-            if not metric.startswith("final/"):
-                thin = () if arm in shown else (FEW_POINTS,)
-                found = curve(study, metric, arm, *thin)
-                columns = {"arm": arm, "metric": metric, "step": found.steps, "iqm": found.centre}
-                ends = {"low": found.low, "high": found.high, "n": found.n}
-                frames.append(pd.DataFrame(columns | ends))
-    names = ["arm", "metric", "step", "iqm", "low", "high", "n"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
+    shown = shown_arms(study)
+    names = [name for name in sorted(study.metric_names) if not name.startswith("final/")]
+    cells = [(arm, name) for arm in study.arms for name in names]
+    found = [curve(study, name, arm, *(() if arm in shown else (FEW_POINTS,))) for arm, name in cells]
+    lengths = [len(one.steps) for one in found]
+    columns = {
+        "arm": np.repeat(np.array([arm for arm, _ in cells], object), lengths),
+        "metric": np.repeat(np.array([name for _, name in cells], object), lengths),
+        **{title: _joined(found, attribute) for title, attribute in _COLUMNS.items()},
+    }
+    return pd.DataFrame(columns)
+
+
+_COLUMNS = {"step": "steps", "iqm": "centre", "low": "low", "high": "high", "n": "n"}
+
+
+def _joined(found: list[Curve], attribute: str) -> FloatArray | IntArray:
+    """Put one attribute of all curves below one another."""
+    parts = [getattr(one, attribute) for one in found]
+    return np.concatenate(parts) if parts else np.empty(0)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -26,6 +27,10 @@ ENDS = (
 
 MOST_PARAMETERS = 4
 """Numeric hyper-parameters that get an axis of their own: those with the most different values."""
+
+
+MOST_RUNS = 200
+"""Runs that the parallel coordinates draw, evenly chosen of more."""
 
 
 @styled
@@ -129,8 +134,9 @@ def parallel_coordinates(study: Study, width: float = PAGE) -> Figure:
     low, high = table[names].min(), table[names].max()
     scaled = (table[names] - low) / (high - low).where(high > low, 1.0)
     rows = np.arange(len(names))
-    for _, run in scaled.iterrows():
-        panel.plot(run.to_numpy(float), rows, color="#BBBBBB", lw=0.5, alpha=0.6, zorder=1)
+    thin = np.linspace(0, len(scaled) - 1, min(len(scaled), MOST_RUNS)).round().astype(int)
+    runs = [np.stack([run, rows], axis=1) for run in scaled.to_numpy(float)[thin]]
+    panel.add_collection(LineCollection(runs, color="#BBBBBB", lw=0.5, alpha=0.6, zorder=1))
     for arm in shown_arms(study):
         own = scaled.loc[scaled.index == arm].mean()
         style: Any = {"color": colour(study, arm), "ls": dashes(study, arm)}
