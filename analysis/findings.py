@@ -13,6 +13,7 @@ from analysis.curves import curve_table
 from analysis.intervals import MIN_SEEDS, smallest_p
 from analysis.panels import MAX_ARMS
 from analysis.runs import Study
+from analysis.survival import survival
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
 HEADLINE = (
@@ -53,7 +54,7 @@ def tables_of(study: Study) -> Tables:
         effects=effects.effects(study),
         warnings=found,
         warning_ranking=stability.warning_ranking(found),
-        survival=stability.survival(study),
+        survival=survival(study),
         curves=curve_table(study),
         recipes=study.runs[["arm", "seed", "recipe_hash", *study.params]]
         if "recipe_hash" in study.runs

@@ -22,6 +22,7 @@ from analysis.panels import (
     styled,
 )
 from analysis.runs import Study
+from analysis.survival import survival
 from workbench.glossary import GLOSSARY
 
 COMPARED = (
@@ -78,7 +79,7 @@ def _draw_run(panel: Axes, run: "pd.Series[Any]", y: float, tint: str) -> None:
 
 def _survival(panel: Axes, study: Study) -> None:
     panel.set(title="share of runs not collapsed", xlabel="PPO iteration", ylim=(-0.03, 1.05))
-    table = stability.survival(study)
+    table = survival(study)
     if not len(table):
         gap(panel, "no run has recorded an iteration yet")
         return
