@@ -62,8 +62,8 @@ def experiment_names(tracking_uri: str) -> list[str]:
         return [name for (name,) in rows]
 
 
-def read(tracking_uri: str, experiment: str) -> RawStudy | None:
-    """Read one experiment whole; None if the store has none of that name.
+def read(tracking_uri: str, experiment: str, metrics: frozenset[str] | None = None) -> RawStudy | None:
+    """Read one experiment, or some of its metrics; None if the store has none of that name.
 
     Where a (run, metric, step) was logged more than once, the last timestamp wins, and among equal
     timestamps the larger value, as in MLflow's own table of latest metrics.
@@ -73,9 +73,9 @@ def read(tracking_uri: str, experiment: str) -> RawStudy | None:
     """
     file = sqlite_file(tracking_uri)
     if file is None:
-        return _read_client(tracking_uri, experiment)
+        return _read_client(tracking_uri, experiment, metrics)
     with _open(file) as db:
-        return _read_sqlite(db, experiment)
+        return _read_sqlite(db, experiment, metrics)
 
 
 @contextmanager
@@ -91,7 +91,9 @@ def _open(file: Path) -> Iterator[sqlite3.Connection]:
             raise ValueError(f"{file} cannot be read as an MLflow database: {error}") from error
 
 
-def _read_sqlite(db: sqlite3.Connection, experiment: str) -> RawStudy | None:
+def _read_sqlite(
+    db: sqlite3.Connection, experiment: str, metrics: frozenset[str] | None
+) -> RawStudy | None:
     found = db.execute(
         "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'",
         (experiment,),
@@ -105,7 +107,8 @@ def _read_sqlite(db: sqlite3.Connection, experiment: str) -> RawStudy | None:
         found,
     ).fetchall()
     read_runs = tuple(_sqlite_run(db, row) for row in runs)
-    return RawStudy(tags, read_runs, {run.run_id: _sqlite_points(db, run) for run in read_runs})
+    points = {run.run_id: _sqlite_points(db, run, metrics) for run in read_runs}
+    return RawStudy(tags, read_runs, points)
 
 
 def _sqlite_run(db: sqlite3.Connection, row: tuple[Any, ...]) -> RawRun:
@@ -114,12 +117,14 @@ def _sqlite_run(db: sqlite3.Connection, row: tuple[Any, ...]) -> RawRun:
     return RawRun(row[0], row[1], row[2], row[3], row[4], params, tags)
 
 
-def _sqlite_points(db: sqlite3.Connection, run: RawRun) -> pd.DataFrame:
+def _sqlite_points(db: sqlite3.Connection, run: RawRun, metrics: frozenset[str] | None) -> pd.DataFrame:
+    names = sorted(metrics or ())
+    only = "" if metrics is None else f" AND key IN ({', '.join('?' * len(names))})"
     return _newest(
         db.execute(
             "SELECT key, step, CASE WHEN is_nan THEN NULL ELSE value END, timestamp "
-            "FROM metrics WHERE run_uuid = ?",
-            (run.run_id,),
+            f"FROM metrics WHERE run_uuid = ?{only}",
+            (run.run_id, *names),
         )
     )
 
@@ -143,7 +148,7 @@ def _client(tracking_uri: str) -> Any:
     return MlflowClient(tracking_uri)
 
 
-def _read_client(tracking_uri: str, experiment: str) -> RawStudy | None:
+def _read_client(tracking_uri: str, experiment: str, metrics: frozenset[str] | None) -> RawStudy | None:
     client = _client(tracking_uri)
     found = client.get_experiment_by_name(experiment)
     if found is None or found.lifecycle_stage != "active":
@@ -157,7 +162,7 @@ def _read_client(tracking_uri: str, experiment: str) -> RawStudy | None:
         )
         runs += list(page)
         token = page.token or ""
-    points = {run.info.run_id: _client_points(client, run) for run in runs}
+    points = {run.info.run_id: _client_points(client, run, metrics) for run in runs}
     return RawStudy(dict(found.tags), tuple(map(_client_run, runs)), points)
 
 
@@ -174,9 +179,10 @@ def _client_run(run: Any) -> RawRun:
     )
 
 
-def _client_points(client: Any, run: Any) -> pd.DataFrame:
+def _client_points(client: Any, run: Any, metrics: frozenset[str] | None) -> pd.DataFrame:
     return _newest(
         (point.key, point.step, point.value, point.timestamp)
         for key in run.data.metrics
+        if metrics is None or key in metrics
         for point in client.get_metric_history(run.info.run_id, key)
     )
