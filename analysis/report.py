@@ -53,7 +53,7 @@ def read_with(bar: Bar, study: str, tracking_uri: str) -> Study:
 
     bar.say("reading the runs")
     bar.expect(len(TABLES) * _WORK["table"] + len(FIGURES) * _WORK["figure"])
-    return load(study, tracking_uri, tell)
+    return load(study, tracking_uri, tell=tell)
 
 
 def report_on(study: Study, folder: Path, bar: Bar) -> Path:

@@ -143,17 +143,24 @@ def remembered(function: Callable[Concatenate[Study, P], T]) -> Callable[Concate
     return recall
 
 
-def load(study: str, tracking_uri: str, tell: store.Tell = store.silent) -> Study:
+def load(
+    study: str,
+    tracking_uri: str,
+    metrics: frozenset[str] | None = None,
+    *,
+    tell: store.Tell = store.silent,
+) -> Study:
     """Read a study.
 
     Args:
         study: name of the study, which is the name of its MLflow experiment.
         tracking_uri: any MLflow tracking URI; `sqlite:///` is read by SQL, about ten times faster.
+        metrics: read these alone; all by default.
         tell: is told after each run how many are read, and how many there are.
     Raises:
         ValueError: if the store or the study is missing, or the study's tags are not JSON objects.
     """
-    raw = store.read(tracking_uri, study, tell)
+    raw = store.read(tracking_uri, study, metrics, tell=tell)
     if raw is None:
         raise ValueError(_unknown(study, tracking_uri))
     kept, notes = _cells(raw.runs)

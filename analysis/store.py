@@ -91,7 +91,7 @@ def metric_names(tracking_uri: str, experiment: str) -> frozenset[str]:
     """Return the names of all metrics of an experiment; of none where there is no such experiment."""
     file = sqlite_file(tracking_uri)
     if file is None:
-        found = _read_client(tracking_uri, experiment, silent)
+        found = _read_client(tracking_uri, experiment, None, silent)
         return (
             frozenset(name for one in found.points.values() for name in one.names)
             if found
@@ -111,8 +111,10 @@ def silent(done: int, total: int) -> None:
     """Take no notice of how far the reading has come."""
 
 
-def read(tracking_uri: str, experiment: str, tell: Tell = silent) -> RawStudy | None:
-    """Read one experiment whole; None if the store has none of that name.
+def read(
+    tracking_uri: str, experiment: str, metrics: frozenset[str] | None = None, *, tell: Tell = silent
+) -> RawStudy | None:
+    """Read one experiment, or some of its metrics; None if the store has none of that name.
 
     Where a (run, metric, step) was logged more than once, the last timestamp wins, and among equal
     timestamps the larger value, as in MLflow's own table of latest metrics.
@@ -122,9 +124,9 @@ def read(tracking_uri: str, experiment: str, tell: Tell = silent) -> RawStudy | 
     """
     file = sqlite_file(tracking_uri)
     if file is None:
-        return _read_client(tracking_uri, experiment, tell)
+        return _read_client(tracking_uri, experiment, metrics, tell)
     with _open(file) as db:
-        return _read_sqlite(db, experiment, tell)
+        return _read_sqlite(db, experiment, metrics, tell)
 
 
 @contextmanager
@@ -140,7 +142,9 @@ def _open(file: Path) -> Iterator[sqlite3.Connection]:
             raise ValueError(f"{file} cannot be read as an MLflow database: {error}") from error
 
 
-def _read_sqlite(db: sqlite3.Connection, experiment: str, tell: Tell) -> RawStudy | None:
+def _read_sqlite(
+    db: sqlite3.Connection, experiment: str, metrics: frozenset[str] | None, tell: Tell
+) -> RawStudy | None:
     found = db.execute(
         "SELECT experiment_id FROM experiments WHERE name = ? AND lifecycle_stage = 'active'",
         (experiment,),
@@ -156,7 +160,7 @@ def _read_sqlite(db: sqlite3.Connection, experiment: str, tell: Tell) -> RawStud
     read_runs = tuple(_sqlite_run(db, row) for row in runs)
     points = {}
     for done, run in enumerate(read_runs, 1):
-        points[run.run_id] = _sqlite_points(db, run)
+        points[run.run_id] = _sqlite_points(db, run, metrics)
         tell(done, len(read_runs))
     return RawStudy(str(found[0]), tags, read_runs, points)
 
@@ -167,15 +171,19 @@ def _sqlite_run(db: sqlite3.Connection, row: tuple[Any, ...]) -> RawRun:
     return RawRun(row[0], row[1], row[2], row[3], row[4], params, tags)
 
 
-def _sqlite_points(db: sqlite3.Connection, run: RawRun) -> Points:
+def _sqlite_points(db: sqlite3.Connection, run: RawRun, metrics: frozenset[str] | None) -> Points:
     """Read the points of one run as plain numbers, which takes two thirds of the time of rows."""
+    names = sorted(metrics or ())
+    only = "" if metrics is None else f" AND key IN ({', '.join('?' * len(names))})"
+    asked = (run.run_id, *names)
     db.execute("BEGIN")  # both queries see the same points, though the run may be going on
     counts = db.execute(
-        "SELECT key, count(*) FROM metrics WHERE run_uuid = ? GROUP BY key ORDER BY key", (run.run_id,)
+        f"SELECT key, count(*) FROM metrics WHERE run_uuid = ?{only} GROUP BY key ORDER BY key", asked
     ).fetchall()
     rows = db.execute(
-        "SELECT step, value, is_nan, timestamp FROM metrics WHERE run_uuid = ? ORDER BY key, step",
-        (run.run_id,),
+        "SELECT step, value, is_nan, timestamp FROM metrics "
+        f"WHERE run_uuid = ?{only} ORDER BY key, step",
+        asked,
     )
     numbers = np.fromiter(chain.from_iterable(rows), np.float64).reshape(-1, 4)
     db.execute("COMMIT")
@@ -217,7 +225,9 @@ def _client(tracking_uri: str) -> Any:
     return MlflowClient(tracking_uri)
 
 
-def _read_client(tracking_uri: str, experiment: str, tell: Tell) -> RawStudy | None:
+def _read_client(
+    tracking_uri: str, experiment: str, metrics: frozenset[str] | None, tell: Tell
+) -> RawStudy | None:
     client = _client(tracking_uri)
     found = client.get_experiment_by_name(experiment)
     if found is None or found.lifecycle_stage != "active":
@@ -233,7 +243,7 @@ def _read_client(tracking_uri: str, experiment: str, tell: Tell) -> RawStudy | N
         token = page.token or ""
     points = {}
     for done, run in enumerate(runs, 1):
-        points[run.info.run_id] = _client_points(client, run)
+        points[run.info.run_id] = _client_points(client, run, metrics)
         tell(done, len(runs))
     return RawStudy(str(found.experiment_id), dict(found.tags), tuple(map(_client_run, runs)), points)
 
@@ -251,8 +261,8 @@ def _client_run(run: Any) -> RawRun:
     )
 
 
-def _client_points(client: Any, run: Any) -> Points:
-    names = sorted(run.data.metrics)
+def _client_points(client: Any, run: Any, metrics: frozenset[str] | None) -> Points:
+    names = sorted(name for name in run.data.metrics if metrics is None or name in metrics)
     found = [client.get_metric_history(run.info.run_id, name) for name in names]
     rows = [(point.step, point.value, point.timestamp) for history in found for point in history]
     step, value, time = np.array(rows, np.float64).reshape(-1, 3).T

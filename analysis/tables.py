@@ -11,6 +11,7 @@ from analysis.outcomes import outcome_table
 from analysis.reward_model import accuracy_table, loss_table, margin_table
 from analysis.runs import Study, remembered
 from analysis.selection import objective
+from analysis.survival import survival
 
 HEADLINE = (
     *("final/gold", "final/win_rate", "final/proxy", "final/kl_to_sft"),
@@ -63,7 +64,7 @@ class Tables:
     @cached_property
     def survival(self) -> pd.DataFrame:
         """A row an arm and iteration: share of runs that had not collapsed."""
-        return stability.survival(self._study)
+        return survival(self._study)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
