@@ -6,6 +6,11 @@ _BAND = (
     "runs have ended. Triangles at the foot mark the iterations at which runs collapsed."
 )
 
+_FOREST = (
+    "Bars are 95 % intervals over seeds; a hollow mark's interval holds zero. Grey is the range of "
+    "effects that four such studies in five would not find."
+)
+
 CAPTIONS = {
     "monitors": (
         "The four monitors of “Secrets of RLHF” (score, length, KL, perplexity), with what they "
@@ -33,14 +38,46 @@ CAPTIONS = {
         "Each arm minus the baseline at the end of training, over shared seeds: mean difference "
         "and 95 % interval. An interval that crosses the line shows no difference."
     ),
+    "wins": (
+        "The share of held-out prompts on which the judge scores the policy's response above that of "
+        "the SFT policy, the same, and below it, over the last tenth of the evaluations; means over "
+        "seeds. The dark tick is the win rate with its 95 % interval over seeds, a tie counting half."
+    ),
     "reward_against_kl": (
         "Gold and reward-model score on held-out prompts against how far the policy has moved from "
-        "SFT, in the order of training; the large mark is the end. Means over seeds. A gold curve "
-        "that bends down while the other climbs is over-optimisation."
+        "SFT; marks are means over seeds at the evaluations, the large one is the end. Lines are fits "
+        "of R(d) = d (α − β log d), d = √KL (Gao et al. 2022), drawn as far as the runs went, and a "
+        "ring is the peak of a fit that they reached. A gold curve that bends down while the other "
+        "climbs is over-optimisation."
+    ),
+    "frontier": (
+        "Where each arm ended: gold against KL, means over seeds with 95 % intervals. The dotted line "
+        "joins the arms that no other beats in both; grey points are arms that the figures do not show."
+    ),
+    "forest": (
+        "What each trick does by the end of training, with minus without, when it alone is added to the "
+        f"recipe or left out of it. {_FOREST}"
+    ),
+    "main_effects": (
+        "What each factor does on average over the settings of the others, on minus off. " + _FOREST
+    ),
+    "shapley_values": (
+        "Each trick's share of what all tricks together change: its effect, averaged over the orders in "
+        f"which the tricks can be added. {_FOREST}"
+    ),
+    "interactions": (
+        "What two tricks give together beyond the sum of what each gives: blue more, orange less. Bold "
+        "where the 95 % interval excludes zero; ≡ where the design cannot tell the pair from others."
+    ),
+    "parallel_coordinates": (
+        "Each arm as a line through the means of its runs at the end of training, each run as a thin "
+        "grey one. Every row runs from the least to the greatest of all runs, which stand at its ends. "
+        "Numeric settings in which arms differ come first."
     ),
     "reward_distribution": (
-        "How the reward model's scores spread over the responses of an iteration: median, middle "
-        "half and middle nine tenths, as interquartile means over seeds."
+        "The reward model's scores over the responses of one iteration, later iterations further up. "
+        "Five recorded quantiles (interquartile means over seeds) give each curve, smoothed between "
+        "them; the tick is the median, the bar the middle half."
     ),
     "held_out_perplexity": (
         "The alignment tax: perplexity on language that no stage trains on, lower is better. Left "
@@ -48,20 +85,28 @@ CAPTIONS = {
     ),
     "reward_model": (
         "The reward model on pairs held out of its training: how far it sets the preferred response "
-        "above the other (grey: it prefers the wrong one), and how its training went."
+        "above the other (grey: it prefers the wrong one), and the share of pairs that it ranks right "
+        "as its training goes on, with the 95 % interval of a share."
     ),
     "other_monitors": f"What else was recorded of the responses. {_BAND}",
     "update_monitors": f"What was recorded of the PPO update. {_BAND}",
     "cost_monitors": f"What an iteration cost, and numbers that were not finite. {_BAND}",
 }
 
-_TITLES = {
+TITLES = {
     "monitors": "The monitors, iteration by iteration",
     "proxy_and_gold": "Proxy and gold together",
     "collapse_times": "When runs collapsed",
     "warning_times": "Which monitor moved first",
     "differences": "Differences from the baseline",
+    "wins": "Wins, ties and losses",
     "reward_against_kl": "Reward against KL",
+    "frontier": "Gold for its KL, arm by arm",
+    "forest": "What each trick does",
+    "main_effects": "What each factor does on average",
+    "interactions": "Which tricks act on each other",
+    "shapley_values": "How the whole is shared out",
+    "parallel_coordinates": "Everything at the end, arm by arm",
     "reward_distribution": "The distribution of the reward",
     "held_out_perplexity": "Held-out perplexity",
     "reward_model": "The reward model",
@@ -69,8 +114,4 @@ _TITLES = {
     "update_monitors": "The PPO update",
     "cost_monitors": "Time and numerical trouble",
 }
-
-
-def figure_title(name: str) -> str:
-    """Return the title of a figure."""
-    return _TITLES[name]
+"""The title of each figure."""

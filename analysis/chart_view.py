@@ -14,11 +14,9 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from analysis.runs import load
+from analysis import store
+from analysis.links import CHART_VIEW, VIEW_SUFFIX
 from workbench.glossary import PAPER_FOUR
-
-KEY = "workbench-arms"
-"""Key of the view, part of its tag and of its address."""
 
 MAX_TAG = 20_000
 """Longest value that MLflow takes for an experiment's tag."""
@@ -50,21 +48,22 @@ def write_chart_view(study: str, tracking_uri: str) -> str:
         `?compareRunsMode=CHART&viewStateShareKey=…`, to follow `#/experiments/<id>/runs`; "" where
         the view could not be saved.
     Raises:
-        ValueError: if the store or the study is missing.
+        ValueError: if the store is missing.
     """
-    metrics = load(study, tracking_uri).metric_names
-    value = view_tag(metrics, int(time.time() * 1000))
+    value = view_tag(store.metric_names(tracking_uri, study), int(time.time() * 1000))
     if len(value) > MAX_TAG:
         _LOG.warning("the chart view has %d characters, over MLflow's %d", len(value), MAX_TAG)
         return ""
     try:
         client = MlflowClient(tracking_uri)
         experiment = client.get_experiment_by_name(study)
-        client.set_experiment_tag(experiment.experiment_id, f"mlflow.sharedViewState.{KEY}", value)
+        client.set_experiment_tag(
+            experiment.experiment_id, f"mlflow.sharedViewState.{CHART_VIEW}", value
+        )
     except (MlflowException, OSError) as error:
         _LOG.warning("the chart view could not be saved: %s", error)
         return ""
-    return f"?compareRunsMode=CHART&viewStateShareKey={KEY}"
+    return VIEW_SUFFIX
 
 
 def view_tag(metrics: frozenset[str], now_ms: int) -> str:

@@ -1,16 +1,19 @@
 """Curves over iterations: the interquartile mean over seeds with its interval, per arm."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from analysis.intervals import FloatArray, curve_interval
-from analysis.runs import IntArray, Study
+from analysis.runs import IntArray, Study, remembered
+from analysis.selection import shown_arms
 
 MAX_POINTS = 200
 """Iterations of a curve for which an interval is computed; a longer curve is thinned evenly."""
+
+FEW_POINTS = 20
+"""As MAX_POINTS, in the table of curves, of arms that figures do not show."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Curve:
     n: IntArray
 
 
-@cache
+@remembered
 def curve(study: Study, metric: str, arm: str, max_points: int = MAX_POINTS) -> Curve:
     """Summarise one metric of one arm over its seeds; of length 0 where no run recorded it."""
     steps, values = study.curves(metric, arm)
@@ -38,14 +41,27 @@ def curve(study: Study, metric: str, arm: str, max_points: int = MAX_POINTS) -> 
 
 
 def curve_table(study: Study) -> pd.DataFrame:
-    """Tabulate every curve: arm, metric, step, iqm, low, high, n; final metrics are left out."""
-    frames = []
-    for arm in study.arms:
-        for metric in sorted(study.metric_names):
-            if not metric.startswith("final/"):
-                found = curve(study, metric, arm)
-                columns = {"arm": arm, "metric": metric, "step": found.steps, "iqm": found.centre}
-                ends = {"low": found.low, "high": found.high, "n": found.n}
-                frames.append(pd.DataFrame(columns | ends))
-    names = ["arm", "metric", "step", "iqm", "low", "high", "n"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
+    """Tabulate every curve: arm, metric, step, iqm, low, high, n; final metrics are left out.
+
+    Arms that figures do not show have FEW_POINTS steps, so that the table of a large study can be read.
+    """
+    shown = shown_arms(study)
+    names = [name for name in sorted(study.metric_names) if not name.startswith("final/")]
+    cells = [(arm, name) for arm in study.arms for name in names]
+    found = [curve(study, name, arm, *(() if arm in shown else (FEW_POINTS,))) for arm, name in cells]
+    lengths = [len(one.steps) for one in found]
+    columns = {
+        "arm": np.repeat(np.array([arm for arm, _ in cells], object), lengths),
+        "metric": np.repeat(np.array([name for _, name in cells], object), lengths),
+        **{title: _joined(found, attribute) for title, attribute in _COLUMNS.items()},
+    }
+    return pd.DataFrame(columns)
+
+
+_COLUMNS = {"step": "steps", "iqm": "centre", "low": "low", "high": "high", "n": "n"}
+
+
+def _joined(found: list[Curve], attribute: str) -> FloatArray | IntArray:
+    """Put one attribute of all curves below one another."""
+    parts = [getattr(one, attribute) for one in found]
+    return np.concatenate(parts) if parts else np.empty(0)

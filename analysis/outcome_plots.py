@@ -1,4 +1,4 @@
-"""Figures of outcomes: when runs collapsed, what warned of it, and how arms differ at the end."""
+"""Figures of outcomes: when runs collapsed, and what warned of it."""
 
 from typing import Any
 
@@ -8,26 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import effects, stability
+from analysis import stability
 from analysis.panels import (
     PAGE,
     arm_legend,
-    colour,
-    dashes,
     finite_rows,
     gap,
     grid,
-    marker,
-    shown_arms,
     styled,
 )
 from analysis.runs import Study
+from analysis.selection import colour, dashes, marker, shown_arms
+from analysis.tables import tables_of
 from workbench.glossary import GLOSSARY
-
-COMPARED = (
-    *("final/gold", "final/proxy", "final/kl_to_sft"),
-    *("final/response_length", "final/perplexity", "final/held_out_perplexity"),
-)
 
 
 @styled
@@ -50,7 +43,7 @@ _OUTCOME_HANDLES = [
 
 def _timeline(panel: Axes, study: Study) -> None:
     panel.set(title="each run", xlabel="PPO iteration")
-    table = finite_rows(stability.stability_table(study), "last_iteration")
+    table = finite_rows(tables_of(study).runs, "last_iteration")
     table = table[table["arm"].isin(shown_arms(study))]
     if not len(table):
         gap(panel, "no run has recorded an iteration yet")
@@ -78,7 +71,7 @@ def _draw_run(panel: Axes, run: "pd.Series[Any]", y: float, tint: str) -> None:
 
 def _survival(panel: Axes, study: Study) -> None:
     panel.set(title="share of runs not collapsed", xlabel="PPO iteration", ylim=(-0.03, 1.05))
-    table = stability.survival(study)
+    table = tables_of(study).survival
     if not len(table):
         gap(panel, "no run has recorded an iteration yet")
         return
@@ -90,41 +83,9 @@ def _survival(panel: Axes, study: Study) -> None:
 
 
 @styled
-def differences(study: Study, width: float = PAGE) -> Figure:
-    """Draw each arm's paired difference from the baseline, a panel a metric."""
-    table = effects.effects(study)
-    table = table[table["against"] != effects.START]
-    arms = max(1, len(shown_arms(study)) - 1)
-    figure, axes = grid(len(COMPARED), width, height=0.85 + 0.2 * arms, top=0.0)
-    for panel, metric in zip(axes, COMPARED, strict=True):
-        known = GLOSSARY[metric]
-        panel.set_title(known.label)
-        draw_intervals(panel, study, table[table["metric"] == metric], known.unit.replace("1", ""))
-    return figure
-
-
-def draw_intervals(panel: Axes, study: Study, table: pd.DataFrame, unit: str) -> None:
-    """Draw a difference with its interval for each arm, one below the other."""
-    table = finite_rows(table[table["arm"].isin(shown_arms(study))], "difference")
-    if not len(table):
-        gap(panel, "no finished run to compare")
-        return
-    for y, (_, row) in enumerate(table.iterrows()):
-        tint = colour(study, row["arm"])
-        panel.plot([row["low"], row["high"]], [y, y], color=tint, lw=2)
-        panel.plot([row["difference"]], [y], marker(study, row["arm"]), color=tint, ms=5)
-    panel.axvline(0, color="#777777", lw=0.8)
-    panel.set_yticks(range(len(table)), table["arm"].tolist())
-    panel.set(xlabel=unit, ylim=(len(table) - 0.4, -0.6))
-    panel.tick_params(axis="y", length=0)
-    panel.grid(False)
-
-
-@styled
 def warning_times(study: Study, width: float = PAGE) -> Figure:
     """Draw how many iterations before the fall each monitor warned, a dot a run."""
-    found = stability.warnings(study)
-    ranking = stability.warning_ranking(found)
+    found, ranking = tables_of(study).warnings, tables_of(study).warning_ranking
     rule = stability.HELD_RANGE if (found["rule"] == stability.HELD_RANGE).any() else None
     rule = rule or stability.OWN_BAND
     ranking, found = ranking[ranking["rule"] == rule], found[found["rule"] == rule]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import matplotlib
 import matplotlib.style
@@ -20,31 +20,24 @@ from matplotlib.lines import Line2D
 from analysis.curves import Curve, curve
 from analysis.intervals import FloatArray
 from analysis.runs import Study
+from analysis.selection import colour, dashes, marker, shown_arms
 from workbench.glossary import GLOSSARY
 
 PAGE, COLUMN = 7.0, 3.4
 """Widths in inches that a figure can be made for: a page (or screen), a column (or phone)."""
 
-MAX_ARMS = 8
-"""Arms drawn in one figure; tables have all."""
-
-_OKABE_ITO = (*("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"),)
-_DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _STYLE = str(Path(__file__).with_name("workbench.mplstyle"))
 
 P = ParamSpec("P")
 
 
-def styled(
-    draw: Callable[Concatenate[Study, P], Figure],
-) -> Callable[Concatenate[Study, P], Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Run a figure function under the workbench's style."""
 
     @wraps(draw)
-    def under_style(study: Study, /, *args: P.args, **kwargs: P.kwargs) -> Figure:
+    def under_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.style.context(_STYLE):
-            return draw(study, *args, **kwargs)
+            return draw(*args, **kwargs)
 
     return under_style
 
@@ -64,28 +57,6 @@ _PATH, _DECIMALS = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{3,}")
 def _rounded(path: re.Match[bytes]) -> bytes:
     """Round the coordinates of a path to hundredths of a point, a third of the file."""
     return _DECIMALS.sub(lambda found: b"%.2f" % float(found[0]), path[0])
-
-
-def shown_arms(study: Study) -> tuple[str, ...]:
-    """Return the arms that figures draw: the first of the study, the baseline always among them."""
-    arms, baseline = study.arms, study.baseline
-    first = arms[:MAX_ARMS]
-    return first if baseline in first or baseline is None else (baseline, *first[:-1])
-
-
-def colour(study: Study, arm: str) -> str:
-    """Return an arm's colour, from the palette of Okabe and Ito, which the colour-blind can tell."""
-    return _OKABE_ITO[shown_arms(study).index(arm) % len(_OKABE_ITO)]
-
-
-def dashes(study: Study, arm: str) -> Any:
-    """Return an arm's line style, so that figures can be read in grey."""
-    return _DASHES[shown_arms(study).index(arm) % len(_DASHES)]
-
-
-def marker(study: Study, arm: str) -> str:
-    """Return an arm's marker."""
-    return _MARKERS[shown_arms(study).index(arm) % len(_MARKERS)]
 
 
 def grid(
@@ -117,6 +88,16 @@ def arm_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> No
     handles += list(extra)
     columns = max(1, int(figure.get_figwidth() / 1.3))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+
+
+def mark_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> None:
+    """Put one legend of the arms' markers above the panels."""
+    handles = [
+        Line2D([], [], ls="", color=colour(study, arm), marker=marker(study, arm), label=arm)
+        for arm in shown_arms(study)
+    ]
+    columns = max(1, int(figure.get_figwidth() / 1.3))
+    figure.legend(handles=[*handles, *extra], loc="outside upper left", ncols=columns)
 
 
 def label_foot(axes: Sequence[Axes], text: str = "PPO iteration") -> None:
@@ -168,14 +149,14 @@ def scale_rule(values: FloatArray) -> str:
     return "symlog" if finite.min() > -np.median(size) / 100 or spread > 1000 else "linear"
 
 
-def set_scale(axes: Axes, values: FloatArray) -> None:
-    """Set the y scale by `scale_rule`."""
+def set_scale(set_to: Callable[..., None], values: FloatArray) -> None:
+    """Set an axis' scale by `scale_rule`, given its `set_xscale` or `set_yscale`."""
     kind = scale_rule(values)
     if kind == "symlog":
         size = np.abs(values[np.isfinite(values) & (values != 0)])
-        axes.set_yscale("symlog", linthresh=float(np.median(size)))
+        set_to("symlog", linthresh=float(np.median(size)))
     elif kind == "log":
-        axes.set_yscale("log")
+        set_to("log")
 
 
 def draw_curves(axes: Axes, study: Study, metric: str) -> None:
@@ -190,7 +171,7 @@ def draw_curves(axes: Axes, study: Study, metric: str) -> None:
         return
     for arm in shown_arms(study):
         draw_curve(axes, study, metric, arm, curve(study, metric, arm))
-    set_scale(axes, np.concatenate(drawn))
+    set_scale(axes.set_yscale, np.concatenate(drawn))
     mark_collapses(axes, study)
     axes.margins(x=0.02)
 

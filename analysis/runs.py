@@ -1,11 +1,12 @@
 """Read a study out of MLflow: runs, metric points, artifacts. Reads only, and never through torch."""
 
 import json
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -16,6 +17,8 @@ from analysis import store
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _RUN_COLUMNS = (
     *("run_id", "arm", "seed", "outcome", "collapse_iteration", "collapse_reason"),
@@ -39,6 +42,7 @@ class Study:
         metrics: run_id, arm, seed, metric, step, value; one row a point, sorted by run, metric, step.
         params: those columns of `runs` that are parameters.
         tracking_uri: where it was read.
+        experiment_id: MLflow's id of the experiment, part of the addresses of its pages.
         notes: what was found amiss while reading, in sentences.
     """
 
@@ -49,6 +53,7 @@ class Study:
     metrics: pd.DataFrame
     params: tuple[str, ...]
     tracking_uri: str
+    experiment_id: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,10 +73,17 @@ class Study:
         return frozenset(map(str, self.metrics["metric"].unique()))
 
     @cached_property
+    def memory(self) -> dict[Hashable, Any]:
+        """What `remembered` functions returned for this study."""
+        return {}
+
+    @cached_property
     def _slices(self) -> dict[tuple[str, str], slice]:
         """Rows of `metrics` that hold one metric of one run; they are contiguous."""
         run, metric = self.metrics["run_id"], self.metrics["metric"]
-        change = np.flatnonzero((run != run.shift()) | (metric != metric.shift()))
+        codes = [pd.Categorical(column).codes for column in (run, metric)]
+        moved = np.any([np.diff(code, prepend=-1) != 0 for code in codes], axis=0)
+        change = np.flatnonzero(moved)
         ends = np.append(change[1:], len(self.metrics))
         keys = zip(run.iloc[change], metric.iloc[change], strict=True)
         return {
@@ -105,7 +117,11 @@ class Study:
 
     def runs_of(self, arm: str) -> pd.DataFrame:
         """Return the rows of `runs` that belong to one arm."""
-        return self.runs[self.runs["arm"] == arm]
+        return self._runs_of.get(arm, self.runs.iloc[:0])
+
+    @cached_property
+    def _runs_of(self) -> dict[str, pd.DataFrame]:
+        return {str(arm): rows for arm, rows in self.runs.groupby("arm", sort=False)}
 
     def artifact_path(self, run_id: str, name: str) -> Path | None:
         """Return where an artifact of a run lies on this machine, None if it is not there."""
@@ -113,16 +129,38 @@ class Study:
         return artifact_path(str(run["artifact_uri"]), name, self.tracking_uri)
 
 
-def load(study: str, tracking_uri: str) -> Study:
+def remembered(function: Callable[Concatenate[Study, P], T]) -> Callable[Concatenate[Study, P], T]:
+    """Keep what a function of a study and hashable arguments returned, as long as the study lives."""
+
+    @wraps(function)
+    def recall(study: Study, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (function, args, tuple(sorted(kwargs.items())))
+        if key not in study.memory:
+            study.memory[key] = function(study, *args, **kwargs)
+        found: T = study.memory[key]
+        return found
+
+    return recall
+
+
+def load(
+    study: str,
+    tracking_uri: str,
+    metrics: frozenset[str] | None = None,
+    *,
+    tell: store.Tell = store.silent,
+) -> Study:
     """Read a study.
 
     Args:
         study: name of the study, which is the name of its MLflow experiment.
         tracking_uri: any MLflow tracking URI; `sqlite:///` is read by SQL, about ten times faster.
+        metrics: read these alone; all by default.
+        tell: is told after each run how many are read, and how many there are.
     Raises:
         ValueError: if the store or the study is missing, or the study's tags are not JSON objects.
     """
-    raw = store.read(tracking_uri, study)
+    raw = store.read(tracking_uri, study, metrics, tell=tell)
     if raw is None:
         raise ValueError(_unknown(study, tracking_uri))
     kept, notes = _cells(raw.runs)
@@ -141,6 +179,7 @@ def load(study: str, tracking_uri: str) -> Study:
         metrics=_points(runs, raw.points),
         params=params,
         tracking_uri=tracking_uri,
+        experiment_id=raw.experiment_id,
         notes=tuple(notes),
     )
 
@@ -248,24 +287,23 @@ def _row(run: store.RawRun) -> dict[str, Any]:
     } | {key: value for key, value in (tags | run.params).items() if key not in _RUN_COLUMNS}
 
 
-def _points(runs: pd.DataFrame, points: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _points(runs: pd.DataFrame, points: dict[str, store.Points]) -> pd.DataFrame:
     """Join the points of all runs; names as categories, so that millions of rows fit."""
     columns = ["run_id", "arm", "seed", "metric", "step", "value"]
-    frames = [points[run_id] for run_id in runs["run_id"]]
-    if not any(len(frame) for frame in frames):
+    found = [points[run_id] for run_id in runs["run_id"]]
+    if not any(len(one.step) for one in found):
         return pd.DataFrame({name: [] for name in columns}).astype({"step": int, "value": float})
-    repeats = [len(frame) for frame in frames]
-    metric = pd.api.types.union_categoricals([frame["metric"] for frame in frames])
-    which = np.repeat(np.arange(len(frames)), repeats)
-    arms = pd.Categorical(runs["arm"])
-    return pd.DataFrame(
-        {
-            "run_id": pd.Categorical(runs["run_id"], categories=runs["run_id"])[which],
-            "arm": arms[which],
-            "seed": runs["seed"].to_numpy()[which],
-            "metric": metric,
-            "step": np.concatenate([frame["step"].to_numpy() for frame in frames]),
-            "value": np.concatenate([frame["value"].to_numpy() for frame in frames]),
-        },
-        columns=columns,
-    )
+    names = sorted({name for one in found for name in one.names})
+    place = {name: i for i, name in enumerate(names)}
+    places = [np.array([place[name] for name in one.names], np.int16) for one in found]
+    metric = np.concatenate([to[one.metric] for to, one in zip(places, found, strict=True)])
+    which = np.repeat(np.arange(len(found)), [len(one.step) for one in found])
+    data = {
+        "run_id": pd.Categorical(runs["run_id"], categories=runs["run_id"])[which],
+        "arm": pd.Categorical(runs["arm"])[which],
+        "seed": runs["seed"].to_numpy()[which],
+        "metric": pd.Categorical.from_codes(metric, pd.Index(names)),
+        "step": np.concatenate([one.step for one in found]),
+        "value": np.concatenate([one.value for one in found]),
+    }
+    return pd.DataFrame(data, columns=columns, copy=False)

@@ -1,23 +1,22 @@
-"""Stability of each run: when it collapsed, which monitor moved first, and how long arms survive."""
+"""Stability of each run: when it collapsed, what it gained and lost, how its monitors drifted."""
 
-from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis import robust
+from analysis.collapse import collapses, finite
 from analysis.intervals import FloatArray
+from analysis.robust import first_streak, noise_scale
 from analysis.runs import Study
+from analysis.traces import label, traces_of
 
 WATCHED = (
     *("policy/kl_to_sft", "policy/response_length", "policy/perplexity", "reward/proxy"),
     *("ppo/policy_loss", "ppo/value_loss", "policy/entropy", "policy/distinct"),
 )
 """Monitors whose first move is looked for: the paper's four, the two losses, two more."""
-
-PATIENCE = 3
-"""Consecutive iterations that a monitor, or gold, must stay outside before it counts."""
 
 BAND_WIDTH = 4.0
 HEAD_SHARE, HEAD_MIN = 0.1, 8
@@ -43,112 +42,50 @@ RULES = {
 }
 
 
-def first_streak(outside: Iterable[bool], patience: int = PATIENCE) -> int | None:
-    """Return the place of the first of `patience` consecutive true values, None if there is none."""
-    length = 0
-    for place, is_outside in enumerate(outside):
-        length = length + 1 if is_outside else 0
-        if length == patience:
-            return place - patience + 1
-    return None
-
-
-def noise_scale(values: FloatArray) -> float:
-    """Estimate the noise of one curve from its differences, so that a trend does not count as noise.
-
-        1.4826 · median |Δ − median Δ| / √2
+def stability_table(study: Study) -> pd.DataFrame:
+    """Tabulate every run: outcome, collapse, gold and proxy, over-optimisation gap, alignment tax.
 
     Returns:
-        NaN for fewer than three values.
+        One row a run. outcome and collapse_iteration are what the run itself tagged. From the curves:
+        collapse and rule (see `collapse.collapses`), gold_falls, win_rate_falls, monitors_fall: the
+        iteration by each rule alone; agrees: whether tag and curves say the same.
+        gap: over-optimisation, the gain of the proxy less that of gold from the first to the last
+        tenth of the evaluations, each in standard deviations of the SFT policy's scores over
+        responses (the last tenth of reward/gap where these were not recorded).
+        alignment_tax: rise of the held-out perplexity from the start to the end;
+        alignment_tax_share: that over the start.
     """
-    step = np.diff(values)
-    if len(step) < 2:
-        return float("nan")
-    return float(1.4826 * np.median(np.abs(step - np.median(step))) / np.sqrt(2.0))
-
-
-def head_of(values: FloatArray) -> FloatArray:
-    """Return the first tenth of a curve, at least HEAD_MIN points."""
-    return values[: max(HEAD_MIN, round(HEAD_SHARE * len(values)))]
-
-
-def own_band(values: FloatArray) -> tuple[float, float]:
-    """Return low and high of the band of a curve's first iterations; see RULES[OWN_BAND]."""
-    head = head_of(values)
-    centre = float(np.median(head))
-    half = max(BAND_WIDTH * noise_scale(head), 1e-9 + 1e-6 * abs(centre))
-    return centre - half, centre + half
-
-
-def gold_fall(study: Study, run_id: str) -> float:
-    """Return the iteration at which a run's gold falls below the SFT policy's; NaN if never.
-
-    The first of PATIENCE points in a row with
-
-        gold_t < start − 2 · e · √(1 + 1/S)
-
-    where start is the mean gold of iteration 0, which is the SFT policy in every run, over the S
-    seeds, and e the standard error of one rollout's mean, σ_gold₀/√rollout_size (the curve's own
-    noise where the study has not recorded these). Gold is that of the rollouts, `reward/gold`, or
-    of the evaluations where a run has no other.
-    """
-    metric = "reward/gold" if len(study.series(run_id, "reward/gold")[0]) else "eval/gold"
-    steps, gold = _finite(study, run_id, metric)
-    starts = _gold_starts(study, metric)
-    if not len(gold) or not len(starts):
-        return float("nan")
-    spread = study.prepared.get("start", {}).get("gold_std")
-    size = study.spec.get("rollout_size")
-    error = float(spread) / float(size) ** 0.5 if spread and size else noise_scale(gold)
-    error_of_difference = float(np.nan_to_num(error)) * float(np.sqrt(1 + 1 / len(starts)))
-    place = first_streak(gold < starts.mean() - 2 * error_of_difference)
-    return float("nan") if place is None else float(steps[place])
-
-
-@lru_cache(maxsize=64)
-def _gold_starts(study: Study, metric: str) -> FloatArray:
-    """Return gold at iteration 0 by seed [S]; arms of one seed share it, so each counts once."""
-    found: dict[int, float] = {}
-    for seed, run_id in zip(study.runs["seed"], study.runs["run_id"], strict=True):
-        steps, gold = _finite(study, run_id, metric)
-        if len(steps) and steps[0] == 0:
-            found.setdefault(int(seed), float(gold[0]))
-    return np.array(list(found.values()))
-
-
-def _finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:
-    steps, values = study.series(run_id, metric)
-    there = np.isfinite(values)
-    return steps[there].astype(np.float64), values[there]
-
-
-def stability_table(study: Study) -> pd.DataFrame:
-    """Tabulate every run: outcome, collapse, gold and proxy, over-optimisation gap.
-
-    `gold_falls` is the rule of `gold_fall`, independent of the outcome that the run itself tagged.
-    """
-    rows = [_stability_row(study, run) for _, run in study.runs.iterrows()]
+    found = collapses(study).set_index("run_id")
+    rows = [_stability_row(study, run, found.loc[run["run_id"]]) for _, run in study.runs.iterrows()]
     return pd.DataFrame(rows, columns=_STABILITY_COLUMNS)
 
 
-def _stability_row(study: Study, run: "pd.Series[Any]") -> dict[str, Any]:
+def _stability_row(study: Study, run: "pd.Series[Any]", found: "pd.Series[Any]") -> dict[str, Any]:
     run_id = str(run["run_id"])
-    steps, gold = _finite(study, run_id, "eval/gold")
-    gap = _finite(study, run_id, "reward/gap")[1]
+    steps, gold = finite(study, run_id, "eval/gold")
     best = int(np.argmax(gold)) if len(gold) else None
     last = {name: study.series(run_id, f"final/{name}")[1][-1:] for name in _FINALS}
+    final = {name: value[0] if len(value) else np.nan for name, value in last.items()}
+    tax = final["held_out_perplexity"] - _start(study, run_id, "eval/held_out_perplexity")
     return {
         "arm": run["arm"],
         "seed": run["seed"],
         "outcome": run["outcome"],
         "collapse_iteration": run["collapse_iteration"],
-        "gold_falls": gold_fall(study, run_id),
+        "collapse": found["collapse"],
+        "rule": found["rule"],
+        "gold_falls": found["gold"],
+        "win_rate_falls": found["win_rate"],
+        "monitors_fall": found["monitors"],
+        "agrees": found["agrees"],
         "last_iteration": last_iteration(study, run_id),
-        "start_gold": gold[0] if len(gold) and steps[0] == 0 else np.nan,
+        "start_gold": _start(study, run_id, "eval/gold"),
         "best_gold": gold[best] if best is not None else np.nan,
         "best_gold_iteration": steps[best] if best is not None else np.nan,
-        "gap": gap[-1] if len(gap) else np.nan,
-        **{f"final_{name}": value[0] if len(value) else np.nan for name, value in last.items()},
+        "gap": _gap(study, run_id, final),
+        "alignment_tax": tax,
+        "alignment_tax_share": tax / _start(study, run_id, "eval/held_out_perplexity"),
+        **{f"final_{name}": value for name, value in final.items()},
         "seconds": seconds(run),
         "collapse_reason": run["collapse_reason"],
         "error": run.get("error", ""),
@@ -157,13 +94,57 @@ def _stability_row(study: Study, run: "pd.Series[Any]") -> dict[str, Any]:
 
 
 _STABILITY_COLUMNS = [
-    *("arm", "seed", "outcome", "collapse_iteration", "gold_falls", "last_iteration"),
-    *("start_gold", "best_gold", "best_gold_iteration", "gap"),
-    *("final_gold", "final_proxy", "final_win_rate", "final_held_out_perplexity"),
-    *("final_kl_to_sft", "final_response_length"),
+    *("arm", "seed", "outcome", "collapse_iteration", "collapse", "rule", "gold_falls"),
+    *("win_rate_falls", "monitors_fall", "agrees", "last_iteration"),
+    *("start_gold", "best_gold", "best_gold_iteration", "gap", "alignment_tax"),
+    *("alignment_tax_share", "final_gold", "final_proxy", "final_win_rate"),
+    *("final_held_out_perplexity", "final_kl_to_sft", "final_response_length"),
     *("seconds", "collapse_reason", "error", "run_id"),
 ]
 _FINALS = ("gold", "proxy", "win_rate", "held_out_perplexity", "kl_to_sft", "response_length")
+
+
+def _start(study: Study, run_id: str, metric: str) -> float:
+    """Return a metric at iteration 0, NaN if it was not recorded there."""
+    steps, values = finite(study, run_id, metric)
+    return float(values[0]) if len(steps) and steps[0] == 0 else np.nan
+
+
+def _gap(study: Study, run_id: str, final: dict[str, float]) -> float:
+    start = study.prepared.get("start", {})
+    spread = [start.get(f"{name}_std") for name in ("proxy", "gold")]
+    if all(spread):
+        gain = [final[name] - _start(study, run_id, f"eval/{name}") for name in ("proxy", "gold")]
+        return float(gain[0] / spread[0] - gain[1] / spread[1])
+    gap = finite(study, run_id, "reward/gap")[1]
+    return float(gap[-max(1, len(gap) // 10) :].mean()) if len(gap) else np.nan
+
+
+def drift_table(study: Study) -> pd.DataFrame:
+    """Tabulate drift and spikes of every monitor of every run that recorded it.
+
+    Returns:
+        monitor, label, arm, seed, run_id, points; drift: slope over the second half per 100
+        iterations (`robust.drift`); spikes: points off the running median (`robust.spikes`).
+    """
+    traces = traces_of(study)
+    frames = []
+    for monitor in traces.monitors:
+        values = traces.values(monitor)
+        there = np.isfinite(values)
+        for extent in np.unique(there, axis=0):  # runs that recorded the same iterations
+            same = np.flatnonzero((there == extent).all(axis=1))
+            curves, steps = values[same][:, extent], traces.steps[extent]
+            if len(steps):
+                runs = traces.runs.iloc[same].assign(monitor=monitor, label=label(monitor))
+                drift, spikes = robust.drift(steps, curves), robust.spikes(curves)
+                frames.append(runs.assign(points=len(steps), drift=drift, spikes=spikes))
+    if not frames:
+        return pd.DataFrame(columns=_DRIFT_COLUMNS)
+    return pd.concat(frames, ignore_index=True)[_DRIFT_COLUMNS]
+
+
+_DRIFT_COLUMNS = ["monitor", "label", "arm", "seed", "run_id", "points", "drift", "spikes"]
 
 
 def seconds(run: "pd.Series[Any]") -> float:
@@ -180,9 +161,23 @@ def last_iteration(study: Study, run_id: str) -> float:
 
 
 def held_ids(study: Study) -> list[str]:
-    """Return the runs that finished, did not collapse, and whose gold never fell below its start."""
+    """Return the runs that finished, and did not collapse by tag or curves."""
     finished = study.runs.loc[study.runs["outcome"] == "ok", "run_id"]
-    return [run_id for run_id in finished if np.isnan(gold_fall(study, run_id))]
+    found = collapses(study).set_index("run_id")["collapse"]
+    return [run_id for run_id in finished if np.isnan(found[run_id])]
+
+
+def head_of(values: FloatArray) -> FloatArray:
+    """Return the first tenth of a curve, at least HEAD_MIN points."""
+    return values[: max(HEAD_MIN, round(HEAD_SHARE * len(values)))]
+
+
+def own_band(values: FloatArray) -> tuple[float, float]:
+    """Return low and high of the band of a curve's first iterations; see RULES[OWN_BAND]."""
+    head = head_of(values)
+    centre = float(np.median(head))
+    half = max(BAND_WIDTH * noise_scale(head), 1e-9 + 1e-6 * abs(centre))
+    return centre - half, centre + half
 
 
 def warnings(study: Study) -> pd.DataFrame:
@@ -197,7 +192,7 @@ def warnings(study: Study) -> pd.DataFrame:
     held = set(held_ids(study))
     rows = []
     for monitor in WATCHED:
-        found = {run: _finite(study, run, monitor) for run in study.runs["run_id"]}
+        found = {run: finite(study, run, monitor) for run in study.runs["run_id"]}
         found = {run: curve for run, curve in found.items() if len(curve[0]) >= HEAD_MIN}
         healthy = [curve[1] for run, curve in found.items() if run in held]
         for _, run in study.runs[study.runs["run_id"].isin(list(found))].iterrows():
@@ -220,8 +215,8 @@ def warnings(study: Study) -> pd.DataFrame:
 
 
 def _event(study: Study, run: "pd.Series[Any]") -> float:
-    fall = gold_fall(study, str(run["run_id"]))
-    return float(run["collapse_iteration"]) if np.isnan(fall) else fall
+    found = collapses(study).set_index("run_id").loc[run["run_id"], "gold"]
+    return float(run["collapse_iteration"]) if np.isnan(found) else float(found)
 
 
 def warning_ranking(found: pd.DataFrame) -> pd.DataFrame:
@@ -253,41 +248,3 @@ def warning_ranking(found: pd.DataFrame) -> pd.DataFrame:
     return ranking.sort_values(
         ["rule", "informedness", "lead_median"], ascending=False, kind="stable"
     ).reset_index(drop=True)
-
-
-def survival(study: Study) -> pd.DataFrame:
-    """Estimate the share of runs not collapsed, per arm, by Kaplan and Meier.
-
-    A run that did not collapse is censored at its last iteration, be it finished, failed or still
-    running; one without any iteration is left out.
-
-    Returns:
-        arm, iteration, survival, low, high (95 %, exponential Greenwood), at_risk.
-    """
-    from lifelines import KaplanMeierFitter  # two seconds of import
-
-    frames = []
-    for arm in study.arms:
-        runs = study.runs_of(arm)
-        reached = np.array([last_iteration(study, run_id) for run_id in runs["run_id"]])
-        event = (runs["outcome"] == "collapsed").to_numpy()
-        duration = np.where(event, runs["collapse_iteration"].fillna(pd.Series(reached)), reached)
-        there = ~np.isnan(duration.astype(float))
-        if not there.any():
-            continue
-        fit = KaplanMeierFitter().fit(duration[there].astype(float), event[there])
-        band = fit.confidence_interval_
-        frames.append(
-            pd.DataFrame(
-                {
-                    "arm": arm,
-                    "iteration": fit.survival_function_.index.to_numpy(),
-                    "survival": fit.survival_function_.iloc[:, 0].to_numpy(),
-                    "low": band.iloc[:, 0].to_numpy(),
-                    "high": band.iloc[:, 1].to_numpy(),
-                    "at_risk": fit.event_table["at_risk"].to_numpy(),
-                }
-            )
-        )
-    columns = ["arm", "iteration", "survival", "low", "high", "at_risk"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

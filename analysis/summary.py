@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis.curves import curve
 from analysis.runs import Study, load
+from analysis.selection import shown_arms
 
 BATCH = 1000
 """Most metric points that MLflow takes in one call."""
@@ -26,24 +27,33 @@ _LOG = logging.getLogger(__name__)
 
 
 def write_summary(study: str, tracking_uri: str, report: Path | None = None) -> None:
-    """Write or refresh the summary of a study; runs of an earlier summary are replaced.
+    """Read a study and write or refresh its summary; see `summarise`.
 
-    The new runs are written before the old are deleted, so that a summary is there at any moment.
-
-    Args:
-        report: folder of the study's report, logged as artifacts of the run `report`; an earlier
-            report stays where none is given. Where the store cannot take artifacts, as one whose
-            artifacts a server alone can reach, a warning is logged.
     Raises:
         ValueError: if the store or the study is missing.
     """
-    loaded = load(study, tracking_uri)
-    client = MlflowClient(tracking_uri)
-    experiment = _experiment(client, study)
+    summarise(load(study, tracking_uri), report)
+
+
+def summarise(study: Study, report: Path | None = None) -> None:
+    """Write or refresh the summary of a study; runs of an earlier summary are replaced.
+
+    The new runs are written before the old are deleted, so that a summary is there at any moment.
+    Arms that figures do not show get their final metrics alone: a store takes minutes for a million
+    points.
+
+    Args:
+        study: as it was read.
+        report: folder of the study's report, logged as artifacts of the run `report`; an earlier
+            report stays where none is given. Where the store cannot take artifacts, as one whose
+            artifacts a server alone can reach, a warning is logged.
+    """
+    client = MlflowClient(study.tracking_uri)
+    experiment = _experiment(client, study.name)
     old = _written(client, experiment, "arm")
-    for arm in loaded.arms:
+    for arm in study.arms:
         run = client.create_run(experiment, run_name=arm, tags={_ROLE: "arm"})
-        _log_arm(client, run.info.run_id, loaded, arm)
+        _log_arm(client, run.info.run_id, study, arm)
         client.set_terminated(run.info.run_id)
     if report is not None:
         old += _written(client, experiment, "report")
@@ -89,9 +99,10 @@ def _log_arm(client: MlflowClient, run_id: str, study: Study, arm: str) -> None:
 
 def _points(study: Study, arm: str) -> Iterator[Metric]:
     """Give every finite point; an end that is NaN, for want of seeds, is left out."""
-    longest = int(study.metrics["step"].max()) + 2 if len(study.metrics) else 1
-    for metric in sorted(study.metric_names):
-        found = curve(study, metric, arm, longest)
+    names = sorted(study.metric_names)
+    kept = names if arm in shown_arms(study) else [name for name in names if name.startswith("final/")]
+    for metric in kept:
+        found = curve(study, metric, arm)
         ends: dict[str, Any] = {"iqm": found.centre, "low": found.low, "high": found.high}
         for name, values in ends.items():
             for step, value in zip(found.steps, values, strict=True):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.builders import ListTracker, TinyTask, as_policy, make_evaluation, make_rollout, make_run
-from workbench.evaluation import correlation
+from workbench.evaluation import correlation, win_shares
 from workbench.experience import Experience
 from workbench.forward import TokenStatistics, compare
 from workbench.glossary import GLOSSARY
@@ -278,6 +278,12 @@ def test_at_the_start_the_policy_is_the_sft_policy(prepared: Prepared, folder: P
     assert first["eval/proxy"] == pytest.approx(sum(proxy) / len(proxy), rel=1e-5)
     assert first["policy/kl_to_sft"] == pytest.approx(0, abs=1e-5)
     assert first["policy/perplexity"] == pytest.approx(first["policy/reference_perplexity"], rel=1e-5)
+
+
+def test_wins_ties_and_losses_are_shares_of_prompts_and_a_tie_is_half_a_win() -> None:
+    # of four prompts two are won, one tied, one lost: (2 + ½)/4 = 0.625
+    found = win_shares([1.0, 2.0, 0.5, 0.0], [0.0, 1.0, 0.5, 3.0])
+    assert found == {"eval/win_rate": 0.625, "eval/win": 0.5, "eval/tie": 0.25, "eval/loss": 0.25}
 
 
 def test_held_out_perplexity_is_that_of_a_plain_forward(prepared: Prepared, folder: Path) -> None:

@@ -30,7 +30,7 @@ from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettin
 from workbench.stages import prepare as preparation
 from workbench.stages.prepare import Prepared, prepare
 from workbench.stages.pretrain import pretrain
-from workbench.stages.reward_model import measure, train_reward_model
+from workbench.stages.reward_model import RewardModelTraining, measure, train_reward_model
 from workbench.stages.sft import fine_tune
 from workbench.stages.supervised import batches, language_batch, warmup_cosine
 from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Tokens
@@ -125,7 +125,7 @@ def test_the_reward_model_minimises_the_ranking_loss(prepared: Prepared) -> None
     expected = ranking_loss(scorer)
     settings = RewardModelSettings(epochs=1, batch_size=2)
     found = train_reward_model(scorer, PAIRS, settings, **CPU)
-    assert found == pytest.approx([expected], rel=1e-5)
+    assert found.losses == pytest.approx([expected], rel=1e-5)
 
 
 def test_beta_rm_adds_the_language_loss_of_the_chosen_responses(prepared: Prepared) -> None:
@@ -141,16 +141,31 @@ def test_beta_rm_adds_the_language_loss_of_the_chosen_responses(prepared: Prepar
     ranking = ranking_loss(scorer)
     settings = RewardModelSettings(epochs=1, batch_size=2, lm_weight=0.5)
     found = train_reward_model(scorer, PAIRS, settings, **CPU)
-    assert found == pytest.approx([ranking + 0.5 * mean(expected)], rel=1e-5)
+    assert found.losses == pytest.approx([ranking + 0.5 * mean(expected)], rel=1e-5)
 
 
 def test_a_reward_model_learns_what_tells_pairs_apart(prepared: Prepared) -> None:
     pairs = [PreferencePair((2, i), (3, 1), (4, 1)) for i in range(2, 12)]
     scorer = scorer_of(prepared)
     settings = RewardModelSettings(epochs=6, batch_size=5, learning_rate=1e-2)
-    losses = train_reward_model(scorer, pairs, settings, **CPU)
+    losses = train_reward_model(scorer, pairs, settings, **CPU).losses
     assert len(losses) == 12 and losses[-1] < 0.1
     assert measure(scorer, pairs, pad=PAD).accuracy == 1.0
+
+
+def test_accuracy_is_watched_while_a_reward_model_learns_and_changes_nothing(
+    prepared: Prepared,
+) -> None:
+    pairs = [PreferencePair((2, i), (3, 1), (4, 1)) for i in range(2, 12)]
+    settings = RewardModelSettings(epochs=12, batch_size=5, learning_rate=1e-2)
+    unseen = [PreferencePair((5, i), (3, 1), (4, 1)) for i in range(2, 9)]
+    untrained, watched, alone = (scorer_of(prepared) for _ in range(3))
+    found = train_reward_model(watched, pairs, settings, held_out=unseen, **CPU)
+    # 24 steps: looked at every 24 // 10 = 2, the first time before any
+    assert [step for step, _ in found.accuracies] == list(range(0, 24, 2))
+    assert found.accuracies[0][1] == measure(untrained, unseen, pad=PAD).accuracy
+    assert found.accuracies[-1][1] == measure(watched, unseen, pad=PAD).accuracy == 1.0
+    assert train_reward_model(alone, pairs, settings, **CPU).losses == found.losses
 
 
 def test_accuracy_is_the_share_of_positive_margins(prepared: Prepared) -> None:
@@ -213,9 +228,9 @@ def test_the_reward_models_head_starts_with_the_deviation_asked_for(
     # N(0, 1/(h + 1)) unless said otherwise, as lm-human-preferences: width 16 gives 1/√17
     started: list[float] = []
 
-    def no_training(scorer: Scorer, *_: Any, **__: Any) -> list[float]:
+    def no_training(scorer: Scorer, *_: Any, **__: Any) -> RewardModelTraining:
         started.append(float(scorer.model.score.weight.detach().std()))
-        return []
+        return RewardModelTraining([], [])
 
     monkeypatch.setattr(preparation, "train_reward_model", no_training)
     prepared_in(tmp_path)
@@ -243,6 +258,9 @@ def test_facts_tell_losses_perplexities_and_the_reward_models_quality(tmp_path: 
     assert (facts["reward_model"]["pairs"], facts["reward_model"]["held_out_pairs"]) == (6, 2)
     assert sum(facts["reward_model"]["margin_histogram"]["counts"]) == 2
     assert 0 <= facts["reward_model"]["accuracy"] <= 1
+    # six pairs in batches of four: one step, looked at before it
+    assert [point["step"] for point in facts["reward_model"]["accuracy_curve"]] == [0]
+    assert (facts["reward_model"]["accuracy_curve_pairs"], facts["reward_model"]["steps"]) == (2, 1)
 
 
 def test_prepared_folders_hold_safetensors_tokenizer_and_nothing_half_made(tmp_path: Path) -> None:

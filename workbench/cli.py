@@ -1,5 +1,6 @@
 """The command line. Heavy packages are imported inside the commands that need them."""
 
+import json
 import os
 import shlex
 import sys
@@ -367,6 +368,51 @@ def compare(
 
 
 @app.command()
+def watch(
+    study: Annotated[
+        str, typer.Argument(help="Name of the study under way; `train` for runs of that command.")
+    ] = "train",
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Study that the thresholds are learnt from; else the study's own."),
+    ] = None,
+    from_uri: Annotated[
+        str | None, typer.Option(help="MLflow store of the study named by --from, if it is another.")
+    ] = None,
+    home: HomeOption = HOME,
+    tracking_uri: StoreOption = None,
+    monitors: Annotated[int, typer.Option(min=1, help="Watch so many of the best monitors.")] = 3,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 30.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+) -> None:
+    """Warn when a run under way goes as runs went that collapsed: a line a warning.
+
+    Thresholds are learnt from runs that collapsed and runs that held, two of each at least. A run
+    shows its points every `ppo.checkpoint_every` iterations.
+
+    Examples: workbench watch quickstart
+
+    workbench watch train --from quickstart --once
+    """
+    from functools import partial
+
+    from analysis.runs import load
+    from analysis.watch import follow, learn_alarms
+
+    uri = tracking_uri or f"sqlite:///{(home / 'mlflow.db').resolve()}"
+    alarms = learn_alarms(load(from_ or study, from_uri or uri), monitors)
+    for alarm in alarms:
+        typer.echo(alarm.sentence, err=True)
+    read = partial(load, study, uri, frozenset(alarm.monitor for alarm in alarms))
+    try:
+        for alert in follow(read, alarms, once=once, pause=partial(time.sleep, every)):
+            typer.echo(json.dumps(alert.facts) if as_json else alert.sentence)
+    except KeyboardInterrupt:
+        return
+
+
+@app.command()
 def ui(
     home: HomeOption = HOME,
     port: Annotated[int, typer.Option(help="TCP port on this machine; 0 takes a free one.")] = 5000,
@@ -495,14 +541,12 @@ def _upload(folder: Path, tracking_uri: str | None) -> int:
 def _report(study: str, home: Path) -> None:
     """Write report, summary experiment and chart view, and say where they are."""
     from ablations.folder import find_study
-    from analysis.report import write_report
-    from analysis.summary import write_summary
+    from analysis.publish import publish
     from workbench.tracking import default_store
 
     folder = find_study(home, study)
     uri = default_store(home, folder.outline().tracking_uri).uri
-    page = write_report(study, uri, folder.report)
-    write_summary(study, uri, folder.report)
+    page = publish(study, uri, folder.report)
     _chart_views(uri)
     typer.echo(f"report: {page}\ncurves: workbench ui{'' if home == HOME else f' --home {home}'}")
 

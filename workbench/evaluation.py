@@ -84,10 +84,9 @@ class Evaluator:
     def metrics(self) -> dict[str, float]:
         """Measure the policy as it is: `eval/*`."""
         judged = self.judge(self.policy)
-        pairs = zip(judged.verdict, self.start.verdict, strict=True)
         metrics = {
             "eval/proxy": mean(judged.proxy),
-            "eval/win_rate": mean([float(new > old) + 0.5 * float(new == old) for new, old in pairs]),
+            **win_shares(judged.verdict, self.start.verdict),
             "eval/held_out_perplexity": self._perplexity(self.policy),
         }
         return metrics | ({"eval/gold": mean(judged.gold)} if judged.gold is not None else {})
@@ -143,6 +142,15 @@ class Evaluator:
     def _text(self, tokens: Tokens) -> str:
         text: str = self.task.tokenizer.decode(tokens, skip_special_tokens=True)
         return text
+
+
+def win_shares(new: Sequence[float], old: Sequence[float]) -> dict[str, float]:
+    """Return the shares of prompts won, tied and lost, and the win rate, in which a tie counts ½."""
+    pairs = list(zip(new, old, strict=True))
+    win = mean([float(one > other) for one, other in pairs])
+    tie = mean([float(one == other) for one, other in pairs])
+    loss = mean([float(one < other) for one, other in pairs])
+    return {"eval/win_rate": win + tie / 2, "eval/win": win, "eval/tie": tie, "eval/loss": loss}
 
 
 def mean(values: Sequence[float]) -> float:

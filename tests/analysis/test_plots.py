@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import panels, plots
+from analysis import panels, plots, selection
 from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from workbench.glossary import GLOSSARY
@@ -40,7 +40,7 @@ def test_axes_bear_the_labels_and_units_of_the_glossary(study: Study) -> None:
 
 def test_a_reward_model_without_accuracies_shows_its_loss(study: Study) -> None:
     curve = [{"step": step, "loss": 0.7} for step in range(3)]
-    model = study.prepared["reward_model"] | {"curve": curve}
+    model = study.prepared["reward_model"] | {"curve": curve, "accuracy_curve": [], "steps": None}
     changed = replace(study, prepared=study.prepared | {"reward_model": model})
     assert "loss while it was trained" in texts(plots.reward_model(changed))
 
@@ -54,7 +54,8 @@ _MONITORS = (
 def test_every_recorded_monitor_is_drawn_in_some_panel(study: Study) -> None:
     drawn = "".join(texts(draw(study)) for draw in _MONITORS)
     drawn += texts(plots.held_out_perplexity(study)) + texts(plots.reward_against_kl(study))
-    names = [name for name in study.metric_names if not name.startswith(("final/", "reward/q"))]
+    elsewhere = ("final/", "reward/q", "eval/win", "eval/tie", "eval/loss")  # ends, ridges, bars
+    names = [name for name in study.metric_names if not name.startswith(elsewhere)]
     missing = [name for name in names if GLOSSARY[name].label not in drawn]
     assert not missing
 
@@ -71,8 +72,8 @@ def test_the_scale_of_an_axis_follows_its_rule() -> None:
 
 
 def test_colours_and_dashes_tell_arms_apart() -> None:
-    pairs = zip(panels._OKABE_ITO, panels._DASHES * 2, strict=True)
-    assert len(set(pairs)) == panels.MAX_ARMS
+    pairs = zip(selection._OKABE_ITO, selection._DASHES * 2, strict=True)
+    assert len(set(pairs)) == selection.MAX_ARMS
 
 
 CASES = {
@@ -121,8 +122,22 @@ def test_a_figure_renders_to_the_same_bytes(study: Study, tmp_path: Path) -> Non
     assert first == second
 
 
-def test_more_arms_than_colours_keep_the_baseline(make_study: Callable[[Plan], Study]) -> None:
+def test_of_many_arms_the_baseline_the_best_and_the_worst_are_drawn(
+    make_study: Callable[[Plan], Study],
+) -> None:
+    arms = {f"arm{i:02}": Arm(gain=0.1 * i) for i in range(12)}
+    study = make_study(Plan(arms, seeds=(0,), iterations=40, noise=0.0))
+    moved = replace(study, spec=study.spec | {"baseline": "arm05"})
+    # besides the baseline in turn 11, 0, 10, 1, 9, 2, 8, in the order of the study
+    wanted = [f"arm{i:02}" for i in (0, 1, 2, 5, 8, 9, 10, 11)]
+    assert list(selection.shown_arms(moved)) == wanted
+    said = selection.choice_sentence(moved)
+    assert said.startswith("Figures show 8 of 12 arms, the baseline and in turn the best and the worst")
+
+
+def test_arms_without_a_value_are_drawn_last(make_study: Callable[[Plan], Study]) -> None:
     arms = {f"arm{i:02}": Arm() for i in range(10)}
-    study = make_study(Plan(arms, seeds=(0,), iterations=10))
-    moved = replace(study, spec=study.spec | {"baseline": "arm09"})
-    assert panels.shown_arms(moved) == ("arm09", *list(arms)[:7])
+    stop = {f"{arm}/s0": 5 for arm in arms}
+    study = make_study(Plan(arms, seeds=(0,), iterations=10, stop=stop))
+    assert selection.shown_arms(study) == tuple(arms)[:8]
+    assert "the first of the others" in selection.choice_sentence(study)

@@ -10,9 +10,13 @@ import pytest
 
 import analysis.report
 from analysis import effects, plots, stability
-from analysis.findings import collapse_findings, findings, limits, tables_of, warning_findings
-from analysis.report import samples, write_report
+from analysis.findings import findings
+from analysis.limits import limits
+from analysis.provenance import samples
+from analysis.report import write_report
 from analysis.runs import Study, load
+from analysis.stability_findings import collapse_findings, warning_findings
+from analysis.tables import tables_of
 from analysis.wording import p_note
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 
@@ -20,16 +24,17 @@ SMALL = replace(QUICKSTART, iterations=40)
 
 
 class Page(HTMLParser):
-    """Collects text, addresses of resources and links, and the names of elements."""
+    """Collects text, addresses of resources, those of links, and the names of elements."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
-        self.text, self.addresses, self.elements = "", [], []  # type: ignore[var-annotated]
+        self.text, self.resources, self.links, self.elements = "", [], [], []  # type: ignore[var-annotated]
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append(tag)
-        self.addresses += [v for k, v in attrs if k in ("src", "srcset", "href", "action", "data")]
+        found = [v for k, v in attrs if k in ("src", "srcset", "href", "action", "data")]
+        (self.links if tag == "a" else self.resources).extend(found)
 
     def handle_data(self, data: str) -> None:
         self.text += data.replace("\u00a0", " ")
@@ -45,16 +50,31 @@ def test_a_report_is_written_where_torch_cannot_be_imported(report: Path) -> Non
 
 
 def test_the_page_asks_for_nothing_outside_itself(page: Page) -> None:
-    assert page.addresses
-    assert all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in page.addresses)
+    assert page.resources
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.resources)
     assert not {"script", "link", "iframe", "object"} & set(page.elements)
     assert "@import" not in page.text and "url(" not in page.text
 
 
+def test_links_lead_into_the_page_to_files_beside_it_and_to_mlflow(
+    page: Page, report: Path, study: Study
+) -> None:
+    inside = {link for link in page.links if link.startswith("#")}
+    beside = {link for link in page.links if link.endswith(".csv")}
+    assert {f"#{name}" for name in ("found", "figures", "arms", "runs", "limits")} <= inside
+    assert beside == {file.name for file in report.glob("*.csv")}
+    assert {file.stem for file in report.glob("latex/*.tex")} < {Path(one).stem for one in beside}
+    pages = f"http://127.0.0.1:5000/#/experiments/{study.experiment_id}/runs"
+    runs = {f"{pages}/{run_id}" for run_id in study.runs["run_id"]}
+    curves = f"{pages}?compareRunsMode=CHART&viewStateShareKey=workbench-arms"
+    assert set(page.links) - inside - beside == runs | {curves}
+
+
 def test_every_figure_is_inline_twice_and_lies_beside_the_page(page: Page, report: Path) -> None:
-    inline = [one for one in page.addresses if one.startswith("data:")]
-    assert len(inline) == 2 * len(plots.FIGURES)
-    for name in plots.FIGURES:
+    inline = [one for one in page.resources if one.startswith("data:")]
+    drawn = [name for name in plots.FIGURES if name not in plots.OF_DESIGNS]
+    assert len(inline) == 2 * len(drawn)
+    for name in drawn:
         assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in (report / "figures" / f"{name}.svg").read_bytes()
 

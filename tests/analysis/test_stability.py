@@ -16,57 +16,6 @@ from tests.analysis.synthetic_store import (
 )
 
 
-def test_a_streak_begins_where_three_in_a_row_begin() -> None:
-    assert stability.first_streak([False, True, True, False, True, True, True, True]) == 4
-    assert stability.first_streak([True, True, False, True, True]) is None
-    assert stability.first_streak([]) is None
-
-
-def test_noise_is_measured_from_differences_so_that_a_trend_is_none() -> None:
-    # A line has equal differences. Differences 1, 3, 1, 3, 1: median 1, deviations 0, 2, 0, 2, 0.
-    assert stability.noise_scale(np.arange(10.0)) == 0.0
-    assert stability.noise_scale(np.array([0.0, 1, 4, 5, 8])) == pytest.approx(1.4826 / np.sqrt(2))
-    assert np.isnan(stability.noise_scale(np.array([1.0, 2.0])))
-
-
-def test_planted_collapses_are_found_within_one_iteration(study: Study) -> None:
-    table = stability.stability_table(study)
-    planted = QUICKSTART.arms["vanilla"].collapse
-    found = table.loc[table["arm"] == "vanilla", "gold_falls"].to_numpy()
-    assert np.abs(found - np.array(planted, float)).max() <= 1
-    assert table.loc[table["arm"] == "ppo_max", "gold_falls"].isna().all()
-
-
-def with_gold(study: Study, gold: np.ndarray) -> Study:
-    """Put these curves [runs, T] in the place of each run's gold."""
-    metrics = study.metrics[study.metrics["metric"] == "reward/gold"].copy()
-    return replace(study, metrics=metrics.assign(value=gold.ravel()))
-
-
-@pytest.fixture
-def many(make_study: Callable[[Plan], Study]) -> Study:
-    return make_study(Plan({"a": Arm()}, seeds=tuple(range(200)), iterations=60))
-
-
-def test_noise_around_the_start_is_rarely_taken_for_a_fall(many: Study) -> None:
-    # σ₀ = 0.9 and 128 responses: gold stays at 0.7 with the standard error of a rollout's mean.
-    error = 0.9 / np.sqrt(128)
-    flat = with_gold(many, 0.7 + error * np.random.default_rng(2).normal(size=(200, 60)))
-    falls = [stability.gold_fall(flat, run_id) for run_id in flat.runs["run_id"]]
-    assert np.isfinite(falls).mean() < 0.03
-
-
-def test_a_fall_is_measured_from_the_mean_start_of_all_seeds(
-    make_study: Callable[[Plan], Study],
-) -> None:
-    study = make_study(Plan({"a": Arm()}, seeds=(0, 1), iterations=6))
-    # start (0.6 + 0.8)/2 = 0.7; e = 0.9/√128 = 0.0795; bar = 0.7 − 2·e·√1.5 = 0.505
-    gold = np.array([[0.6, 0.5, 0.5, 0.51, 0.5, 0.5], [0.8, 0.9, 0.9, 0.5, 0.5, 0.5]])
-    changed = with_gold(study, gold)
-    falls = [stability.gold_fall(changed, run_id) for run_id in changed.runs["run_id"]]
-    assert np.isnan(falls[0]) and falls[1] == 3
-
-
 def test_a_monitor_outside_the_healthy_range_from_the_start_does_not_warn(study: Study) -> None:
     # Vanilla's policy loss moved far off: other arms never were there, but it was there at once.
     is_moved = (study.metrics["metric"] == "ppo/policy_loss") & (study.metrics["arm"] == "vanilla")
@@ -126,17 +75,35 @@ def test_without_gold_the_tagged_collapse_is_the_event(make_study: Callable[[Pla
     assert kl["lead"].tolist() == [KL_LEAD - 1] * 5
 
 
-def test_survival_falls_by_a_fifth_at_each_of_five_collapses(study: Study) -> None:
-    table = stability.survival(study)
-    vanilla = table[table["arm"] == "vanilla"]
-    assert vanilla["iteration"].tolist() == [0, 30, 32, 34, 36, 38]
-    np.testing.assert_allclose(vanilla["survival"], [1, 0.8, 0.6, 0.4, 0.2, 0], atol=1e-12)
-    assert table.loc[table["arm"] == "ppo_max", "survival"].tolist() == [1.0, 1.0]
+def test_gap_and_tax_are_changes_from_the_start_to_the_end(make_study: Callable[[Plan], Study]) -> None:
+    row = stability.stability_table(make_study(Plan({"a": Arm(0.8)}, seeds=(0,), noise=0.0))).iloc[0]
+    learnt = 1 - np.exp(-60 / 8)  # the last tenth of the evaluations is the one at 60
+    # Proxy gains 1.2 in deviations of 1.1, gold 0.8 in deviations of 0.9; perplexity 3 gains 0.3.
+    assert row["gap"] == pytest.approx((1.2 / 1.1 - 0.8 / 0.9) * learnt)
+    assert row["alignment_tax"] == pytest.approx(0.3 * learnt)
+    assert row["alignment_tax_share"] == pytest.approx(0.1 * learnt)
 
 
-def test_a_run_still_going_is_censored_where_it_stands(make_study: Callable[[Plan], Study]) -> None:
-    # One run collapses at 30, one stands at 20, one held to 60: two are at risk at 30, S = 1/2.
-    plan = Plan({"a": Arm(collapse=(30,))}, seeds=(0, 1, 2), stop={"a/s1": 20})
-    table = stability.survival(make_study(plan)).set_index("iteration")
-    assert table.loc[30.0, "at_risk"] == 2
-    assert table.loc[30.0, "survival"] == pytest.approx(0.5)
+def test_without_spreads_of_the_start_the_gap_is_the_recorded_one(
+    make_study: Callable[[Plan], Study],
+) -> None:
+    study = make_study(Plan({"a": Arm(0.8)}, seeds=(0,), noise=0.0))
+    gap = study.series(str(study.runs["run_id"][0]), "reward/gap")[1]
+    row = stability.stability_table(replace(study, prepared={})).iloc[0]
+    assert row["gap"] == pytest.approx(gap[-6:].mean())
+
+
+def test_drift_and_spikes_are_tabulated_for_every_run_and_monitor(study: Study) -> None:
+    table = stability.drift_table(study)
+    kl = table[table["monitor"] == "policy/kl_to_sft"].set_index(["arm", "seed"])
+    assert len(kl) == 10 and (kl["points"] == 60).all()
+    # After the planted departure KL rises by 3 an iteration: 300 per 100 iterations.
+    assert kl.loc["vanilla", "drift"].to_numpy() == pytest.approx(300, rel=0.05)
+    assert np.abs(kl.loc["ppo_max", "drift"].to_numpy()).max() < 10
+    assert set(table["monitor"]) >= {"eval/held_out_perplexity", "ppo/value_loss", "reward/proxy"}
+
+
+def test_drift_is_taken_over_what_a_run_recorded(make_study: Callable[[Plan], Study]) -> None:
+    table = stability.drift_table(make_study(replace(QUICKSTART, stop={"vanilla/s0": 20})))
+    points = table[table["monitor"] == "policy/kl_to_sft"].set_index(["arm", "seed"])["points"]
+    assert points.loc[("vanilla", 0)] == 20 and (points.drop(("vanilla", 0)) == 60).all()

@@ -32,9 +32,9 @@ def test_the_summary_has_one_run_an_arm_with_interval_metrics(
     study = load("demo", uri)
     found = curve(study, "policy/kl_to_sft", "vanilla")
     for end, values in (("iqm", found.centre), ("low", found.low), ("high", found.high)):
-        logged = points[points["metric"] == f"policy/kl_to_sft.{end}"]
-        assert logged["step"].tolist() == list(range(20))
-        np.testing.assert_array_equal(logged["value"], values)
+        logged = points.metric == points.names.index(f"policy/kl_to_sft.{end}")
+        assert points.step[logged].tolist() == list(range(20))
+        np.testing.assert_array_equal(points.value[logged], values)
 
 
 def test_a_summary_written_again_replaces_its_runs_and_no_others(

@@ -21,7 +21,13 @@ from workbench.sampling import sample, uniform
 from workbench.seeding import derive
 from workbench.settings import ModelSettings, PrepareSettings
 from workbench.stages.pretrain import held_out_perplexity, pretrain
-from workbench.stages.reward_model import RewardModelQuality, measure, train_reward_model
+from workbench.stages.reward_model import (
+    LOOKED_AT,
+    RewardModelQuality,
+    RewardModelTraining,
+    measure,
+    train_reward_model,
+)
 from workbench.stages.sft import fine_tune
 from workbench.tasks.base import Preferences, Task, Tokens
 from workbench.types import Sampling
@@ -42,7 +48,8 @@ class Prepared:
         sft: supervised fine-tuned model: start of the policy, and the reference.
         reward_model: sequence-classification model with one output.
         fingerprint: hash of all that went in.
-        facts: losses, held-out perplexities, reward-model accuracy and margin histogram.
+        facts: losses, held-out perplexities, the reward model's accuracy, in training and at its end,
+            and a histogram of its margins.
     """
 
     base: Path
@@ -179,7 +186,7 @@ class _Workshop:
         def make(target: Path) -> dict[str, Any]:
             preferences = self._preferences(sft)
             scorer = Scorer()
-            losses: list[float] = []
+            training = RewardModelTraining([], [])
             if settings.path:
                 scorer.model = load_scorer(settings.path).to(self.accelerator.device)
             else:
@@ -187,13 +194,13 @@ class _Workshop:
                 if std is None:
                     std = (load_causal(sft).config.hidden_size + 1) ** -0.5
                 scorer.load_trunk(sft, head_std=std, seed=derive(self.settings.seed, "head"))
-                losses = train_reward_model(
-                    scorer, preferences.train, settings,
+                training = train_reward_model(
+                    scorer, preferences.train, settings, held_out=preferences.held_out,
                     accelerator=self.accelerator, pad=self._pad, seed=self.settings.seed,
                 )  # fmt: skip
             quality = measure(scorer, preferences.held_out, pad=self._pad)
             scorer.model.save_pretrained(target)
-            return _loss_facts(losses) | _quality_facts(quality, preferences)
+            return _loss_facts(training.losses) | _quality_facts(quality, training, preferences)
 
         return self._cached("reward_model", key, make)
 
@@ -273,13 +280,19 @@ def _loss_facts(losses: list[float]) -> dict[str, Any]:
     return {"loss": float(np.mean(tail)), "curve": curve}
 
 
-def _quality_facts(quality: RewardModelQuality, preferences: Preferences) -> dict[str, Any]:
+def _quality_facts(
+    quality: RewardModelQuality, training: RewardModelTraining, preferences: Preferences
+) -> dict[str, Any]:
     counts, edges = np.histogram(quality.margins, bins=HISTOGRAM_BINS)
+    watched = [{"step": step, "accuracy": accuracy} for step, accuracy in training.accuracies]
     return {
         "accuracy": quality.accuracy,
         "pairs": len(preferences.train),
         "held_out_pairs": len(preferences.held_out),
         "margin_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        "steps": len(training.losses),
+        "accuracy_curve": watched,
+        "accuracy_curve_pairs": min(LOOKED_AT, len(preferences.held_out)),
     }
 
 

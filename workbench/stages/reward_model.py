@@ -1,6 +1,6 @@
 """Stage 3: train a reward model on preference pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,16 +14,33 @@ from workbench.settings import RewardModelSettings
 from workbench.stages.supervised import batches, fit, language_batch
 from workbench.tasks.base import PreferencePair, Tokens
 
+LOOKS, LOOKED_AT = 10, 512
+"""Times that accuracy is measured during training, and most held-out pairs that it is measured on."""
+
+
+@dataclass(frozen=True)
+class RewardModelTraining:
+    """How the training of a reward model went.
+
+    Attributes:
+        losses: the loss of every step.
+        accuracies: optimiser steps done, and accuracy on held-out pairs at that point.
+    """
+
+    losses: list[float]
+    accuracies: list[tuple[int, float]]
+
 
 def train_reward_model(
     scorer: Scorer,
     pairs: Sequence[PreferencePair],
     settings: RewardModelSettings,
     *,
+    held_out: Sequence[PreferencePair] = (),
     accelerator: Accelerator,
     pad: int,
     seed: int,
-) -> list[float]:
+) -> RewardModelTraining:
     """Minimise the ranking loss, with a language-model term on the chosen response if asked.
 
         L = − mean log σ(r(x, y_w) − r(x, y_l))  −  β_rm mean log π_trunk(y_w | x)
@@ -35,11 +52,13 @@ def train_reward_model(
         scorer: model to train, in place; starts from the SFT model's trunk.
         pairs: preference pairs.
         settings: epochs, batch size, learning rate, β_rm.
+        held_out: pairs on which the accuracy is watched while training, the first LOOKED_AT of them;
+            looking changes nothing in the training.
         accelerator: device and precision.
         pad: padding token.
         seed: seed of the batches.
     Returns:
-        the loss of every step.
+        the loss of every step; the accuracy before the first and then every tenth of the steps.
     Source: Ouyang et al. 2022, arXiv:2203.02155, eq. 1; β_rm of arXiv:2307.04964, eq. 2, where it is 1
     in the paper and 0 in the released code.
     """
@@ -57,15 +76,33 @@ def train_reward_model(
             loss = loss + settings.lm_weight * _language_term(scorer, chosen, starts, pad)
         return loss
 
-    return fit(
+    accuracies: list[tuple[int, float]] = []
+
+    def look(step: int) -> None:
+        if held_out:
+            quality = measure(scorer, held_out[:LOOKED_AT], pad=pad)
+            accuracies.append((step, quality.accuracy))
+
+    losses = fit(
         scorer,
         loss_of,
-        batches(len(pairs), size, steps, (seed, "reward_model")),
+        _watched(batches(len(pairs), size, steps, (seed, "reward_model")), max(1, steps // LOOKS), look),
         accelerator=accelerator,
         learning_rate=settings.learning_rate,
         steps=steps,
         title="reward model",
     )
+    return RewardModelTraining(losses, accuracies)
+
+
+def _watched(
+    indices: Iterator[list[int]], every: int, look: Callable[[int], None]
+) -> Iterator[list[int]]:
+    """Pass batches on, and look at the model before the first of every so many."""
+    for step, batch in enumerate(indices):
+        if step % every == 0:
+            look(step)
+        yield batch
 
 
 def score_rows(scorer: Scorer, rows: Sequence[Tokens], pad: int) -> Tensor:

@@ -1,0 +1,247 @@
+"""When each run collapsed, found again from its curves alone and compared with what it was tagged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.intervals import FloatArray
+from analysis.robust import PATIENCE, first_streak, noise_scale
+from analysis.runs import Study
+
+BoolArray = npt.NDArray[np.bool_]
+
+CAP = 1e9
+"""Infinities are logged as ±1e9: see stability/nonfinite_count."""
+
+MARGIN = 2.0
+"""Standard errors of the difference by which a judge's score must be below its start."""
+
+EVALUATIONS = 2
+"""Consecutive evaluations that count as PATIENCE rollouts do: they share prompts and random numbers."""
+
+MONITOR_PATIENCE = 5
+"""Consecutive iterations at which a monitor must be past its bound."""
+
+RULES = {
+    "gold": (
+        "the gold score is below its start by more than two standard errors of the difference, while "
+        "the reward-model score is above its own, at three iterations in a row (two evaluations in a "
+        "row where rollouts are not judged)"
+    ),
+    "win rate": (
+        "the win rate against the SFT policy, as the gold judge sees it, is below one half by more "
+        "than two noise deviations, while the reward-model score is above its start, at two "
+        "evaluations in a row"
+    ),
+    "monitors": (
+        "for five iterations in a row fewer than half as many distinct responses as at the start, or "
+        "more than half of the responses cut at the cap beyond the start, or a perplexity of less "
+        "than half or more than twice the start"
+    ),
+    "diverged": "the policy's numbers are no longer finite",
+}
+"""What counts as a collapse. The time of the first two is the change point of `change_point`."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A judge's curve: what it is called, what it is compared with, how it is read."""
+
+    metric: str
+    proxy: str
+    patience: int
+
+
+GOLD = (Judge("reward/gold", "reward/proxy", PATIENCE), Judge("eval/gold", "eval/proxy", EVALUATIONS))
+WIN_RATE = Judge("eval/win_rate", "eval/proxy", EVALUATIONS)
+
+
+@lru_cache(maxsize=4)
+def collapses(study: Study) -> pd.DataFrame:
+    """Find the collapse of every run from its curves, by each rule of RULES.
+
+    Returns:
+        One row a run: run_id, arm, seed; gold, win_rate, monitors, diverged: the iteration by that
+        rule, NaN where it never holds; collapse: gold's, else the win rate's, in a study without a
+        judge the monitors', and in any the divergence if that is earlier; rule: which of them;
+        tagged: the iteration that the run itself was tagged with; agrees: whether tag and curves
+        say the same, True as well for a run that has not ended.
+    """
+    is_judged = any(judge.metric in study.metric_names for judge in GOLD)
+    rows = [_row(study, run, is_judged=is_judged) for _, run in study.runs.iterrows()]
+    columns = ["run_id", "arm", "seed", *_FOUND, "collapse", "rule", "tagged", "agrees"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+_FOUND = {"gold": "gold", "win_rate": "win rate", "monitors": "monitors", "diverged": "diverged"}
+
+
+def _row(study: Study, run: "pd.Series[Any]", *, is_judged: bool) -> dict[str, Any]:
+    run_id = str(run["run_id"])
+    found = {
+        "gold": gold_fall(study, run_id),
+        "win_rate": win_rate_fall(study, run_id) if is_judged else np.nan,
+        "monitors": monitors_fall(study, run_id),
+        "diverged": diverged(study, run_id),
+    }
+    counted = ("gold", "win_rate") if is_judged else ("monitors",)
+    rule = next((name for name in counted if np.isfinite(found[name])), "diverged")
+    if found["diverged"] < found[rule]:
+        rule = "diverged"
+    is_collapsed = bool(np.isfinite(found[rule]))
+    has_ended = run["outcome"] in ("ok", "collapsed")
+    return {
+        **{"run_id": run_id, "arm": run["arm"], "seed": run["seed"]},
+        **found,
+        "collapse": found[rule],
+        "rule": _FOUND[rule] if is_collapsed else "",
+        "tagged": run["collapse_iteration"],
+        "agrees": not has_ended or is_collapsed == (run["outcome"] == "collapsed"),
+    }
+
+
+def gold_fall(study: Study, run_id: str) -> float:
+    """Return the iteration at which a run's gold falls below the SFT policy's; NaN if never.
+
+        gold_t < start − 2 · e · √(1 + 1/S)   and   proxy_t > its start,   three times in a row
+
+    where start is the mean gold of iteration 0, which is the SFT policy in every run, over the S
+    seeds, and e the standard error of one rollout's mean, σ_gold₀/√rollout_size (the curve's own
+    noise where the study has not recorded these). Gold is that of the rollouts, `reward/gold`, or
+    of the evaluations where a run has no other. The iteration is that of `change_point` at one
+    standard error below the start.
+    """
+    judge = next((one for one in GOLD if len(study.series(run_id, one.metric)[0])), GOLD[0])
+    starts = _starts(study, judge.metric)
+    if not len(starts):
+        return float("nan")
+    spread = study.prepared.get("start", {}).get("gold_std")
+    size = study.spec.get("rollout_size")
+    known = float(spread) / float(size) ** 0.5 if spread and size else None
+    margin = MARGIN * float(np.sqrt(1 + 1 / len(starts)))
+    return _fall(study, run_id, judge, float(starts.mean()), known, margin)
+
+
+def win_rate_fall(study: Study, run_id: str) -> float:
+    """Return the evaluation at which a run's win rate falls below one half; NaN if never."""
+    return _fall(study, run_id, WIN_RATE, 0.5, None, MARGIN)
+
+
+def _fall(
+    study: Study, run_id: str, judge: Judge, start: float, error: float | None, margin: float
+) -> float:
+    steps, score = finite(study, run_id, judge.metric)
+    if not len(score):
+        return float("nan")
+    noise = error if error is not None else float(np.nan_to_num(noise_scale(score)))
+    fall = Fall(start, noise, margin, judge.patience)
+    place = fall.place(score, _proxy_is_up(study, run_id, judge.proxy, steps))
+    return float("nan") if place is None else float(steps[place])
+
+
+@dataclass(frozen=True)
+class Fall:
+    """What a fall below the start is: the start, one error of a point, errors below, points in a row."""
+
+    start: float
+    error: float
+    margin: float
+    patience: int
+
+    def place(self, score: FloatArray, is_counted: BoolArray) -> int | None:
+        """Return where a curve [T] changes to below its start; None where it never falls.
+
+        A fall is `patience` points in a row, all of them counted, below start − margin · error; its
+        time is the change point of all points until then at the level start − error.
+        """
+        below = (score < self.start - self.margin * self.error) & is_counted
+        first = first_streak(below, self.patience)
+        if first is None:
+            return None
+        return change_point(score[: first + self.patience], self.start - self.error)
+
+
+def change_point(values: FloatArray, level: float) -> int:
+    """Return the place from which a curve, known to end below a level, is below it.
+
+        argmax over n of Σ_{t < n} (x_t − level)
+
+    The cumulative sum rises while the curve is above the level and falls from where it is below, so
+    that its last maximum is the change point; a single noisy point on the wrong side does not move it.
+    Source: Page 1954, Continuous Inspection Schemes, as an estimate of the time of change.
+    """
+    total = np.concatenate([[0.0], np.cumsum(values[:-1] - level)])
+    return int(len(total) - 1 - np.argmax(total[::-1]))
+
+
+def _proxy_is_up(study: Study, run_id: str, metric: str, steps: FloatArray) -> BoolArray:
+    """Say at which steps the reward-model score is above its start; everywhere if not recorded."""
+    at, proxy = finite(study, run_id, metric)
+    if not len(proxy):
+        return np.ones(len(steps), bool)
+    starts = _starts(study, metric)
+    start = starts.mean() if len(starts) else proxy[0]
+    last_known = np.clip(np.searchsorted(at, steps, side="right") - 1, 0, None)
+    return np.asarray(proxy[last_known] > start)
+
+
+def monitors_fall(study: Study, run_id: str) -> float:
+    """Return the first of five iterations at which the monitors alone call a collapse; NaN if never."""
+    falls: dict[str, Callable[[FloatArray], BoolArray]] = {
+        "policy/distinct": lambda x: x < 0.5 * x[0],
+        "policy/truncated": lambda x: x > x[0] + 0.5,
+        "policy/perplexity": lambda x: np.abs(np.log(x / x[0])) > np.log(2.0),
+    }
+    found = []
+    for metric, has_fallen in falls.items():
+        steps, values = finite(study, run_id, metric)
+        place = first_streak(has_fallen(values), MONITOR_PATIENCE) if len(values) else None
+        found += [] if place is None else [float(steps[place])]
+    return min(found, default=float("nan"))
+
+
+def diverged(study: Study, run_id: str) -> float:
+    """Return the first iteration at which KL to the SFT policy is not finite; NaN if never."""
+    steps, kl = study.series(run_id, "policy/kl_to_sft")
+    broken = np.flatnonzero(~(np.abs(kl) < CAP))
+    return float(steps[broken[0]]) if len(broken) else float("nan")
+
+
+@lru_cache(maxsize=64)
+def _starts(study: Study, metric: str) -> FloatArray:
+    """Return a metric at iteration 0 by seed [S]; arms of one seed share it, so each counts once."""
+    found: dict[int, float] = {}
+    for seed, run_id in zip(study.runs["seed"], study.runs["run_id"], strict=True):
+        steps, values = finite(study, run_id, metric)
+        if len(steps) and steps[0] == 0:
+            found.setdefault(int(seed), float(values[0]))
+    return np.array(list(found.values()))
+
+
+def finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:
+    """Return steps and values of one metric of one run where it is finite."""
+    steps, values = study.series(run_id, metric)
+    there = np.isfinite(values)
+    return steps[there].astype(np.float64), values[there]
+
+
+def disagreements(found: pd.DataFrame) -> list[str]:
+    """Say in which runs the curves and the tag disagree about whether the run collapsed.
+
+    Args:
+        found: what `collapses` returned.
+    """
+    said = []
+    for _, run in found[~found["agrees"].astype(bool)].iterrows():
+        name = f"{run['arm']}/s{run['seed']}"
+        if run["rule"]:
+            at = f"at iteration {run['collapse']:g} by the rule of {run['rule']}"
+            said.append(f"{name} was not tagged as collapsed; by its curves it did, {at}.")
+        else:
+            said.append(f"{name} was tagged as collapsed; its curves show no collapse.")
+    return said

@@ -1,0 +1,123 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.collapse import change_point, collapses, disagreements
+from analysis.runs import Study
+from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
+from tests.calibration.warnings import flat_falls, time_errors
+
+
+def with_curve(study: Study, metric: str, values: np.ndarray) -> Study:
+    """Put these curves [runs, T] in the place of each run's."""
+    is_it = study.metrics["metric"] == metric
+    changed = study.metrics.copy()
+    changed.loc[is_it, "value"] = values.ravel()
+    return replace(study, metrics=changed)
+
+
+def test_planted_collapses_are_found_within_one_iteration(study: Study) -> None:
+    table = collapses(study)
+    planted = np.array(QUICKSTART.arms["vanilla"].collapse, float)
+    found = table[table["arm"] == "vanilla"]
+    assert np.abs(found["gold"] - planted).max() <= 1
+    assert (found["collapse"] == found["gold"]).all() and set(found["rule"]) == {"gold"}
+    held = table[table["arm"] == "ppo_max"]
+    assert held["collapse"].isna().all() and held["agrees"].all()
+
+
+def test_a_jump_of_gold_is_dated_within_one_iteration_under_heavy_noise() -> None:
+    # from three standard errors above the start to four below
+    late = time_errors(np.inf, 300)
+    assert np.mean(np.abs(late) <= 1) > 0.99
+
+
+def test_a_gradual_fall_is_dated_without_bias_where_noise_hides_the_iteration() -> None:
+    # Half a standard error an iteration: three in a row below two errors come five iterations late.
+    late = time_errors(0.5, 300)
+    assert np.isfinite(late).all()
+    assert abs(late.mean()) < 1 and np.sqrt(np.mean(late**2)) < 2.5
+
+
+def test_gold_that_stays_at_its_start_is_rarely_said_to_fall() -> None:
+    assert flat_falls(5, 150, 2000) < 0.02
+    assert flat_falls(1, 500, 2000) < 0.10
+
+
+def test_the_change_point_is_where_the_curve_goes_below_for_good() -> None:
+    # sums above the level 0: 1, 2, 1.5, 2.5 (largest), 1.5, … : below from place 4
+    assert change_point(np.array([1.0, 1, -0.5, 1, -1, -1, -1]), 0.0) == 4
+    assert change_point(np.array([-1.0, -1, -1]), 0.0) == 0
+
+
+@pytest.fixture
+def pair(make_study: Callable[[Plan], Study]) -> Study:
+    return make_study(Plan({"a": Arm()}, seeds=(0, 1), iterations=6, noise=0.0))
+
+
+def test_a_fall_is_measured_from_the_mean_start_of_all_seeds(pair: Study) -> None:
+    # start (0.6 + 0.8)/2 = 0.7; e = 0.9/√128 = 0.0795; bar = 0.7 − 2·e·√1.5 = 0.505
+    gold = np.array([[0.6, 0.5, 0.5, 0.51, 0.5, 0.5], [0.8, 0.9, 0.9, 0.5, 0.5, 0.5]])
+    found = collapses(with_curve(pair, "reward/gold", gold))["gold"]
+    assert np.isnan(found[0]) and found[1] == 3
+
+
+def test_gold_that_falls_together_with_the_proxy_is_no_collapse(pair: Study) -> None:
+    gold = np.tile([0.7, 0.9, 0.9, 0.1, 0.1, 0.1], (2, 1))
+    proxy = np.array([[-0.4, 0.0, 0.1, 0.2, 0.2, 0.2], [-0.4, 0.0, 0.1, -0.5, -0.5, -0.5]])
+    fallen = with_curve(pair, "reward/gold", gold)
+    found = collapses(with_curve(fallen, "reward/proxy", proxy))["gold"]
+    assert found[0] == 3 and np.isnan(found[1])
+
+
+def test_a_win_rate_below_one_half_is_a_collapse_where_gold_holds(
+    make_study: Callable[[Plan], Study],
+) -> None:
+    study = make_study(Plan({"a": Arm()}, seeds=(0,), iterations=60, noise=0.0))
+    rate = np.array([0.5, *[0.6] * 8, *[0.4] * 4])  # evaluations every five iterations
+    row = collapses(with_curve(study, "eval/win_rate", rate)).iloc[0]
+    assert np.isnan(row["gold"]) and row["win_rate"] == row["collapse"] == 45
+    assert row["rule"] == "win rate"
+
+
+def test_without_a_judge_the_monitors_call_the_collapse(make_study: Callable[[Plan], Study]) -> None:
+    study = make_study(replace(QUICKSTART, gold=False, noise=0.0))
+    table = collapses(study)
+    # Perplexity is 2.4 + 0.3·(t − (at − 5)): above twice its start from t = at − 5 + 8 + 1 on.
+    planted = np.array(QUICKSTART.arms["vanilla"].collapse)
+    assert table.loc[table["arm"] == "vanilla", "collapse"].tolist() == (planted + 4).tolist()
+    assert set(table.loc[table["arm"] == "vanilla", "rule"]) == {"monitors"}
+    assert table["gold"].isna().all() and table["win_rate"].isna().all()
+
+
+@pytest.mark.parametrize("value", [1e9, np.nan, np.inf])
+def test_a_policy_whose_kl_is_no_number_has_collapsed_there(pair: Study, value: float) -> None:
+    kl = np.tile([0.0, 0.1, 0.2, 0.3, value, value], (2, 1))
+    table = collapses(with_curve(pair, "policy/kl_to_sft", kl))
+    assert table["collapse"].tolist() == [4, 4] and set(table["rule"]) == {"diverged"}
+
+
+def test_tags_that_the_curves_contradict_are_named(study: Study) -> None:
+    changed = study.runs.copy()
+    is_first = changed["seed"] == 0
+    changed.loc[is_first & (changed["arm"] == "vanilla"), "outcome"] = "ok"
+    changed.loc[is_first & (changed["arm"] == "ppo_max"), "outcome"] = "collapsed"
+    table = collapses(replace(study, runs=changed))
+    assert (~table["agrees"].astype(bool)).sum() == 2
+    first, second = disagreements(table)
+    assert first.startswith("vanilla/s0 was not tagged as collapsed; by its curves it did, at ")
+    assert second == "ppo_max/s0 was tagged as collapsed; its curves show no collapse."
+
+
+def test_a_run_that_has_not_ended_cannot_disagree(make_study: Callable[[Plan], Study]) -> None:
+    plan = replace(QUICKSTART, stop={"vanilla/s0": 50})
+    table = collapses(make_study(plan))
+    assert table["collapse"].notna().sum() == 5 and table["agrees"].all()
+
+
+def test_only_the_curves_decide_when(study: Study) -> None:
+    untagged = study.runs.assign(outcome="ok", collapse_iteration=np.nan)
+    again = collapses(replace(study, runs=untagged))["collapse"]
+    np.testing.assert_array_equal(again, collapses(study)["collapse"])
