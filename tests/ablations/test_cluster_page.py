@@ -10,7 +10,8 @@ import pytest
 import typer
 import yaml
 
-from workbench.cli import INTERRUPTED, app
+from workbench.cli import app
+from workbench.commands.shared import INTERRUPTED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.S)

@@ -1,0 +1,1 @@
+"""The commands of `workbench`. Heavy packages are imported inside the functions that need them."""

@@ -1,0 +1,107 @@
+"""Commands that tell what came out: how a study stands, its report, comparisons, warnings."""
+
+import json
+import time
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from workbench.commands.catalogue import JsonOption, show
+from workbench.commands.options import HOME, HomeOption, StoreOption, StudyArgument
+from workbench.commands.shared import print_outcome, statuses_of, write_report_of
+
+
+def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Say which cells are done, running, waiting or failed.
+
+    Example: workbench status quickstart --json
+    """
+    from ablations.standings import status_facts
+
+    folder, statuses = statuses_of(study, home)
+    outline = folder.outline()
+    iterations = outline.iterations
+    if as_json:
+        show({"study": folder.name, "iterations": iterations, **status_facts(statuses)}, as_json)
+    else:
+        print_outcome(statuses, iterations)
+        is_done = all(status.state in ("ok", "collapsed") for status in statuses)
+        typer.echo(f"report: {folder.report}" if is_done else f"go on with: {outline.command}")
+
+
+def report(study: StudyArgument, home: HomeOption = HOME) -> None:
+    """Write the report of a study, as far as it has come.
+
+    Example: workbench report quickstart
+    """
+    folder, _ = statuses_of(study, home)
+    write_report_of(folder.name, home)
+
+
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="A study; a study and arms of it, the baseline first; or two studies."),
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric at the end of a run (repeatable); else all.")
+    ] = None,
+    home: HomeOption = HOME,
+    tracking_uri: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say how arms, or two studies, differ: difference, interval, n, p, and what could be found.
+
+    Examples: workbench compare quickstart vanilla ppo_max
+
+    workbench compare before after --metric final/gold --json
+    """
+    from analysis.terminal import as_data, as_page, compared
+    from workbench.tracking import default_store
+
+    table = compared(names, default_store(home, tracking_uri).uri, metric or [])
+    show(as_data(table) if as_json else as_page(table), as_json)
+
+
+def watch(
+    study: Annotated[
+        str, typer.Argument(help="Name of the study under way; `train` for runs of that command.")
+    ] = "train",
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Study that the thresholds are learnt from; else the study's own."),
+    ] = None,
+    from_uri: Annotated[
+        str | None, typer.Option(help="MLflow store of the study named by --from, if it is another.")
+    ] = None,
+    home: HomeOption = HOME,
+    tracking_uri: StoreOption = None,
+    monitors: Annotated[int, typer.Option(min=1, help="Watch so many of the best monitors.")] = 3,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 30.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
+) -> None:
+    """Warn when a run under way goes as runs went that collapsed: a line a warning.
+
+    Thresholds are learnt from runs that collapsed and runs that held, two of each at least. A run
+    shows its points every `ppo.checkpoint_every` iterations.
+
+    Examples: workbench watch quickstart
+
+    workbench watch train --from quickstart --once
+    """
+
+    from analysis.runs import load
+    from analysis.watch import follow, learn_alarms
+
+    uri = tracking_uri or f"sqlite:///{(home / 'mlflow.db').resolve()}"
+    alarms = learn_alarms(load(from_ or study, from_uri or uri), monitors)
+    for alarm in alarms:
+        typer.echo(alarm.sentence, err=True)
+    read = partial(load, study, uri, frozenset(alarm.monitor for alarm in alarms))
+    try:
+        for alert in follow(read, alarms, once=once, pause=partial(time.sleep, every)):
+            typer.echo(json.dumps(alert.facts) if as_json else alert.sentence)
+    except KeyboardInterrupt:
+        return

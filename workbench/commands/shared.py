@@ -1,0 +1,105 @@
+"""What several commands do: find a study, say how it stands, how to go on."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from workbench.commands.catalogue import show
+from workbench.commands.options import HOME
+
+if TYPE_CHECKING:
+    from ablations.folder import StudyFolder
+    from ablations.trials import Status
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+"""Exit statuses: a trial or an upload failed; the command cannot be carried out; stopped by Ctrl-C."""
+
+
+def statuses_of(study: str, home: Path) -> "tuple[StudyFolder, list[Status]]":
+    """Say how a study's cells stand, without torch, so that it answers at once."""
+    from ablations.opening import look_at_trials
+
+    folder = find(study, home)
+    return folder, look_at_trials(folder, folder.outline()).status()
+
+
+def find(study: str, home: Path) -> "StudyFolder":
+    """Return the folder of a study that is given by its name or its file."""
+    from ablations.folder import find_study
+    from workbench.yaml_files import read_yaml
+
+    path = Path(study)
+    is_file = path.suffix in (".yaml", ".yml")
+    return find_study(home, str(read_yaml(path).get("name", path.stem)) if is_file else study)
+
+
+def print_outcome(statuses: "list[Status]", iterations: int) -> None:
+    from ablations.standings import status_tables, summary
+
+    for table in status_tables(statuses, iterations):
+        show(table)
+    typer.echo(summary(statuses))
+    for status in statuses:
+        if status.error:
+            typer.echo(f"{status.cell.name} failed: {status.error}", err=True)
+
+
+def upload(folder: Path, tracking_uri: str | None) -> int:
+    """Upload the spools below a folder, say what became of each, and return how many there were."""
+    from workbench.sync import sync
+
+    uploads = sync(folder, tracking_uri)
+    for upload in uploads:
+        told = upload.reason or f"{upload.state}, {upload.steps} steps sent"
+        typer.echo(f"{upload.name}: {told}", err=upload.state == "failed")
+    if any(upload.state == "failed" for upload in uploads):
+        raise typer.Exit(FAILED)
+    return len(uploads)
+
+
+def write_report_of(study: str, home: Path) -> None:
+    """Write report, summary experiment and chart view, and say where they are."""
+    from ablations.folder import find_study
+    from analysis.publish import publish
+    from workbench.tracking import default_store
+
+    folder = find_study(home, study)
+    uri = default_store(home, folder.outline().tracking_uri).uri
+    page = publish(study, uri, folder.report)
+    chart_views(uri)
+    typer.echo(f"report: {page}\ncurves: workbench ui{'' if home == HOME else f' --home {home}'}")
+
+
+def chart_views(uri: str) -> dict[str, str]:
+    """Save a chart view with every study of a store; return their addresses by study."""
+    from mlflow import MlflowClient
+
+    from analysis.chart_view import write_chart_view
+
+    found = MlflowClient(tracking_uri=uri).search_experiments()
+    studies = {e.name: e.experiment_id for e in found if "workbench.study" in e.tags}
+    return {name: f"#/experiments/{i}/runs{write_chart_view(name, uri)}" for name, i in studies.items()}
+
+
+def command(processes: int = 1) -> str:
+    launch = f"accelerate launch --multi_gpu --num_processes {processes} -m workbench.cli"
+    return shlex.join([*(launch.split() if processes > 1 else ["workbench"]), *sys.argv[1:]])
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """On Ctrl-C, say which command goes on."""
+    from workbench.parallel import is_main, processes
+    from workbench.training import Interrupted
+
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        if is_main():
+            typer.echo(f"stopped; go on with: {command(processes())}", err=True)
+        raise typer.Exit(INTERRUPTED) from None

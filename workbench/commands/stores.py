@@ -1,0 +1,78 @@
+"""Commands for MLflow's stores: open the UI, deliver what waits, export an example."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.commands.options import HOME, HomeOption
+from workbench.commands.shared import chart_views, find, upload
+
+
+def sync(
+    study: Annotated[
+        str | None, typer.Argument(help="Study; else everything in the home folder.")
+    ] = None,
+    home: HomeOption = HOME,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow store; else the one that each run was meant for.")
+    ] = None,
+) -> None:
+    """Upload to MLflow what runs could not deliver while the store was away.
+
+    Example: workbench sync quickstart
+    """
+    folder = find(study, home).path if study else home
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if not upload(folder, tracking_uri):
+        typer.echo("everything is in MLflow")
+
+
+def ui(
+    home: HomeOption = HOME,
+    port: Annotated[int, typer.Option(help="TCP port on this machine; 0 takes a free one.")] = 5000,
+    example: Annotated[
+        bool, typer.Option("--example", help="Open the runs that come with the project.")
+    ] = False,
+) -> None:
+    """Open the MLflow UI: one process, reachable from this machine only.
+
+    Example: workbench ui --example
+    """
+    from workbench.signals import sigterm_as_ctrl_c
+    from workbench.tracking_store import EXAMPLE, example_copy, served
+
+    if example:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo-workbench"
+        cache.mkdir(parents=True, exist_ok=True)
+        database, artifacts = example_copy(Path(__file__).resolve().parent.parent / EXAMPLE, cache)
+    else:
+        database, artifacts = home / "mlflow.db", home / "artifacts"
+        if not database.is_file():
+            raise FileNotFoundError(f"there are no runs in {home}; try `workbench ui --example`")
+    typer.echo("starting MLflow …")
+    with sigterm_as_ctrl_c(), served(database, artifacts, port) as address:
+        typer.echo(f"{address}  (Ctrl-C ends it)")
+        for name, view in chart_views(f"sqlite:///{database.resolve()}").items():
+            typer.echo(f"{name}: {address}/{view}")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            return
+
+
+def export_example(study: str, target: Path, home: HomeOption = HOME) -> None:
+    """Write one study as a small store that opens at any path.
+
+    Example: workbench example export quickstart mlruns.example
+    """
+    from workbench import tracking_store
+
+    every = tracking_store.export_example(home / "mlflow.db", study, target)
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    kept = "every step" if every == 1 else f"every {every}th step"
+    typer.echo(f"{target}: {size / 1e6:.1f} MB, {kept}")
