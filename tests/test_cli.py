@@ -90,6 +90,8 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         (["train", "--recipe", "vanilla", "--task", "dialog"], "did you mean 'dialogue'?"),
         (["status", "nothing"], "unknown study 'nothing'"),
         (["ui", "--home", "no/such/folder"], "there are no runs in no/such/folder"),
+        (["sync", "--home", "no/such/folder"], "there is no folder no/such/folder"),
+        (["sync", "nothing"], "unknown study 'nothing'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(

@@ -25,6 +25,7 @@ from tests.tracked_runs import (
     stored_steps,
 )
 from workbench import cli
+from workbench.commands.shared import FAILED
 from workbench.spool import NAME, open_spool
 from workbench.stages.prepare import Prepared
 from workbench.sync import sync
@@ -84,7 +85,7 @@ def test_a_server_that_goes_away_and_comes_back_gets_every_point_once(
         assert result.history[-1][0] == LONG.iterations
         assert "does not answer" in capsys.readouterr().err
         monkeypatch.setattr("workbench.sync.PATIENCE_SECONDS", 0.3)
-        assert synced(monkeypatch, hasty.run.folder) == cli.FAILED
+        assert synced(monkeypatch, hasty.run.folder) == FAILED
         assert (hasty.run.folder / NAME).exists()
 
     actions = {3: go_away, 5: whole_run_while_it_is_away, LONG.iterations - 1: server.start}

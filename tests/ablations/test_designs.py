@@ -277,11 +277,11 @@ def test_the_dry_run_prints_the_design(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ablations import runner
-    from workbench import cli
+    from workbench.commands import running
 
     monkeypatch.setattr(runner, "dry_run", lambda *_: ([], None))
     made = study("leave_one_out")
-    cli._dry_run(made, Path("nowhere"), runner.Options(workers=1))
+    running._dry_run(made, Path("nowhere"), runner.Options(workers=1))
     assert "\n".join(design_lines(made)) in capsys.readouterr().out
 
 

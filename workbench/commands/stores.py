@@ -22,6 +22,9 @@ def sync(
 ) -> None:
     """Upload to MLflow what runs could not deliver while the store was away.
 
+    Training never waits for the store. When a run ends, it gives the store WORKBENCH_PATIENCE_SECONDS
+    (120) to take the rest, and otherwise leaves it to this command.
+
     Example: workbench sync quickstart
     """
     folder = find(study, home).path if study else home

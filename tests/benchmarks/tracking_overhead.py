@@ -1,0 +1,163 @@
+"""What MLflow and Optuna cost a trial: the worker's trial against the same run with nothing around it.
+
+`python -m tests.benchmarks.tracking_overhead` takes minutes; `--quick` about one. The last line is
+`cpu_share=… wall_share=…`: the additional time of the tracked trial over the time of the bare one.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ablations.study import Study
+    from tests.benchmarks.measurement import Spread
+    from workbench.checkpoint import Record
+
+QUICKSTART = Path(__file__).parents[2] / "ablations" / "quickstart.yaml"
+SMALL: dict[str, Any] = {
+    "arms": {"vanilla": "vanilla"},
+    "prepare.pretrain.steps": 60,
+    "prepare.sft.steps": 120,
+    "prepare.reward_model.epochs": 1,
+}
+"""One arm of the quickstart, with models of its size that are quickly made."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one trial took.
+
+    Attributes:
+        cpu_seconds: of all threads of this process.
+        wall_seconds: on the clock.
+    """
+
+    cpu_seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same trial with tracking and Optuna, and without."""
+
+    tracked: Cost
+    bare: Cost
+
+    def share(self, kind: str) -> float:
+        """Return the additional time over that of the bare trial, of `cpu_seconds` or `wall_seconds`."""
+        return float(getattr(self.tracked, kind) / getattr(self.bare, kind) - 1)
+
+
+class NoTracker:
+    """Forgets every record."""
+
+    def log(self, records: "Sequence[Record]") -> None:
+        """Forget them."""
+
+
+def main(arguments: list[str]) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two blocks of ten iterations")
+    parser.add_argument("--iterations", type=int, default=40, help="of a trial")
+    parser.add_argument("--blocks", type=int, default=10, help="pairs of trials")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    warnings.simplefilter("ignore", FutureWarning)
+    from ablations.study import load_study
+    from tests.benchmarks.common import silence
+
+    blocks, iterations = (2, 10) if options.quick else (options.blocks, options.iterations)
+    study = load_study(QUICKSTART, SMALL | {"ppo.iterations": iterations})
+    with tempfile.TemporaryDirectory() as home, silence():
+        pairs = measure(study, Path(home), blocks)
+    print(f"{blocks} blocks of {iterations} iterations with and without, in turn; one thread")
+    for name, kind in (("cpu", "cpu_seconds"), ("wall", "wall_seconds")):
+        tracked, bare = (
+            spread([getattr(getattr(pair, side), kind) for pair in pairs])
+            for side in ("tracked", "bare")
+        )
+        print(f"{name}: {told(bare, '.2f')} s without, {told(tracked, '.2f')} s with")
+    shares = {k: spread([pair.share(f"{k}_seconds") for pair in pairs]) for k in ("cpu", "wall")}
+    print(" ".join(f"{name}_share={told(share, '.1%')}" for name, share in shares.items()))
+
+
+def measure(study: "Study", home: Path, blocks: int) -> "list[Pair]":
+    """Run a study's only arm with one new seed per block, with everything around it and without.
+
+    Args:
+        study: what to run; its seeds do not matter.
+        home: an empty folder.
+        blocks: pairs of trials; one more comes first and does not count.
+    """
+    pairs = []
+    for seed in range(blocks + 1):
+        grown = study.model_copy(update={"seeds": list(range(seed + 1))})
+        if seed % 2:
+            bare, tracked = timed(bare_trial(grown, home)), timed(tracked_trial(grown, home))
+        else:  # the first: it prepares the models
+            tracked, bare = timed(tracked_trial(grown, home)), timed(bare_trial(grown, home))
+        pairs.append(Pair(tracked, bare))
+    return pairs[1:]
+
+
+def tracked_trial(study: "Study", home: Path) -> Callable[[], object]:
+    """Prepare the trial with the last seed; the worker does it, as in `workbench ablate`."""
+    from ablations.runner import Options, begun, prepare_study
+    from ablations.trials import Trials
+    from ablations.worker import Stop, work
+
+    with begun(study, home, Options(workers=os.cpu_count() or 1)) as (folder, plan, task):
+        prepare_study(folder, plan, task)
+        Trials(folder, plan).enqueue("missing")
+    return lambda: work(folder, Stop())
+
+
+def bare_trial(study: "Study", home: Path) -> Callable[[], object]:
+    """Prepare the same run with nothing around it but what a worker has to do anyway."""
+    from ablations.folder import find_study
+    from workbench.tasks import make_task
+    from workbench.train_one import save_policy
+    from workbench.training import Run, make_accelerator
+
+    def train() -> None:
+        folder = find_study(home, study.name)
+        prepared = folder.read_prepared()
+        assert prepared, "the tracked trial comes first and prepares the models"
+        [recipe] = study.recipes.values()
+        task, place = make_task(study.task), home / "bare" / str(study.seeds[-1])
+        run = Run(task, recipe, study.ppo, prepared, study.seeds[-1], place, make_accelerator("auto"))
+        run.train(NoTracker())
+        save_policy(run)
+
+    return train
+
+
+def timed(act: Callable[[], object]) -> Cost:
+    """Do something and take its time."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    act()
+    return Cost(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def spread(values: Sequence[float]) -> "Spread":
+    """Summarise at least one value."""
+    from tests.benchmarks.measurement import Spread
+
+    return Spread.of(values)
+
+
+def told(values: "Spread", form: str) -> str:
+    """Write down median and range."""
+    return f"{values.median:{form}} [{values.low:{form}}, {values.high:{form}}]"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
