@@ -26,11 +26,11 @@ from tests.tracked_runs import (
 )
 from workbench import cli
 from workbench.commands.shared import FAILED
+from workbench.delivery import MARKER
 from workbench.spool import NAME, open_spool
 from workbench.stages.prepare import Prepared
 from workbench.sync import sync
 from workbench.tracking import Store, sqlite_file, store_address
-from workbench.uploader import MARKER
 
 STEPS, METRICS = 100, 50
 

@@ -111,7 +111,7 @@ def test_a_run_that_goes_on_without_its_spool_rebuilds_it_from_the_checkpoint(
 ) -> None:  # fmt: skip
     with monkeypatch.context() as patched:
         if not is_delivered:
-            patched.setattr("workbench.uploader.Delivery.advance", lambda self: None)
+            patched.setattr("workbench.delivery.Delivery.advance", lambda self: None)
         interrupt(make_log(prepared, folder, store), 4)
     elsewhere = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
     (elsewhere / NAME).unlink()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from workbench import tracking_store
+from workbench.delivery import points
 from workbench.tracking import Store, default_store, sqlite_file
 from workbench.tracking_store import example_copy, export_example, served
-from workbench.uploader import points
 
 STEPS = 11
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.mlflow_server import free_port
 from workbench import sync as module
+from workbench.delivery import MARKER, Delivery
 from workbench.locks import LockedError
 from workbench.spool import NAME, held_spool, open_spool
 from workbench.sync import sync
 from workbench.tracking import Store, store_address
-from workbench.uploader import MARKER, Delivery
 
 
 @pytest.fixture(autouse=True)

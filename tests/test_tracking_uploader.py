@@ -4,7 +4,7 @@ import math
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from mlflow.entities import Metric
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from workbench.checkpoint import Record
+from workbench.delivery import BATCH, MARKER, Delivery, parcels, points
 from workbench.locks import LockedError
 from workbench.spool import Spool, held_spool, open_spool
 from workbench.tracking import AwayError, Store, TrackingError, default_store
-from workbench.uploader import BATCH, MARKER, Delivery, Uploader, parcels, points
+from workbench.uploader import Uploader
 
 PATIENT = 60.0
+PARAMS = {"arm": "vanilla", "seed": "0"}
 TAGS = {"workbench.cell": "vanilla/s0", "outcome": "running"}
 
 
@@ -44,9 +46,8 @@ def spool(folder: Path, fingerprint: str) -> Iterator[Spool]:
         yield spool
 
 
-def begin(spool: Spool, fingerprint: str) -> None:
+def begin(spool: Spool, fingerprint: str, params: Mapping[str, str] = PARAMS) -> None:
     tags = TAGS | {"workbench.run": fingerprint}
-    params = {"arm": "vanilla", "seed": "0"}
     named = {"run": fingerprint, "name": "vanilla/s0", "experiment": "study"}
     spool.write("open", {**named, "tags": tags, "params": params})
 
@@ -82,12 +83,22 @@ def test_a_run_arrives_with_all_that_it_said(store: Store, spool: Spool) -> None
     delivery = delivered(store, spool)
     run = store.client.get_run(delivery.run_id)
     assert (run.info.run_name, run.info.status) == ("vanilla/s0", "FINISHED")
-    assert run.data.params == {"arm": "vanilla", "seed": "0"}
+    assert run.data.params == PARAMS
     assert run.data.tags["outcome"] == "ok"
     assert logged(store, delivery) == [(0, 0.0), (1, 1.0)]
     assert logged(store, delivery, "final/gold") == [(0, 1.5)]
     assert [file.path for file in store.client.list_artifacts(delivery.run_id)] == ["recipe.txt"]
     assert delivery.is_over
+
+
+def test_more_parameters_than_one_call_takes_arrive(
+    store: Store, folder: Path, fingerprint: str
+) -> None:
+    params = {f"p{number}": str(number) for number in range(250)}
+    with open_spool(folder, fingerprint) as spool:
+        begin(spool, fingerprint, params)
+        run = store.client.get_run(delivered(store, spool).run_id)
+    assert run.data.params == params
 
 
 def test_begin_and_end_are_those_of_the_run_and_not_of_the_upload(store: Store, spool: Spool) -> None:
@@ -303,7 +314,7 @@ def test_a_refusal_is_said_once_and_ends_the_thread(
         assert not uploader.finish(lambda: PATIENT)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "refused: no more runs; the run goes on and its spool is kept: `workbench sync`" in told
+    assert "refused: no more runs; nothing is lost: the run's spool is kept, and `workbench" in told
 
 
 def test_a_spool_from_another_version_is_said_once(
@@ -312,7 +323,7 @@ def test_a_spool_from_another_version_is_said_once(
     spool.path.write_text('{"kind": "open"}\n')
     with uploading(store, spool) as uploader:
         assert not uploader.finish(lambda: PATIENT)
-    assert "KeyError: 'name'; the run goes on" in capsys.readouterr().err
+    assert "KeyError: 'name'; nothing is lost" in capsys.readouterr().err
 
 
 def test_a_store_that_stays_away_is_given_up_after_its_patience(
@@ -327,7 +338,7 @@ def test_a_store_that_stays_away_is_given_up_after_its_patience(
         uploader._thread.join(PATIENT)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "does not answer: connection refused; the run goes on and its spool is kept" in told
+    assert "does not answer: connection refused; nothing is lost: the run's spool is kept" in told
 
 
 def test_a_spool_is_held_until_nothing_more_of_it_can_be_sent(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import SETTINGS, ListTracker, make_run
+from workbench.delivery import MARKER
 from workbench.run_log import RunLog
 from workbench.stages.prepare import Prepared
 from workbench.tracking import Store
 from workbench.training import Run
-from workbench.uploader import MARKER
 
 LONG = SETTINGS.model_copy(update={"iterations": 8, "checkpoint_every": 3})
 INTERVAL_SECONDS = 0.02
