@@ -36,7 +36,7 @@ def alarms(study: Study) -> list[watch.Alarm]:
 
 
 def test_the_best_monitors_are_watched_and_none_twice_under_two_names(alarms: list[watch.Alarm]) -> None:
-    assert len(alarms) == 3 and alarms[0].monitor == "policy/kl_to_sft"
+    assert len(alarms) == 2 and alarms[0].monitor == "policy/kl_to_sft"
     assert not {alarm.monitor for alarm in alarms} & JUDGED
 
 
@@ -83,7 +83,7 @@ def test_each_alert_is_given_once_while_the_study_goes_on(
 
     found = list(watch.follow(read, alarms, pause=lambda: pauses.append(1)))
     names = [(alert.seed, alert.alarm.monitor) for alert in found]
-    assert len(names) == len(set(names)) == 3
+    assert len(names) == len(set(names)) == len(alarms)
     assert {seed for seed, _ in names} == {7}
     assert len(pauses) == 3  # it ends by itself when both runs have
 
@@ -131,7 +131,7 @@ def test_the_command_prints_a_line_a_warning(
     asked = ("watch", "now", "--from", "demo", "--tracking-uri", stores, "--once")
     assert run(monkeypatch, *asked) == 0
     lines = capsys.readouterr()
-    assert len(lines.out.splitlines()) == 3 and lines.out.startswith("vanilla/s7, iteration ")
+    assert len(lines.out.splitlines()) == 2 and lines.out.startswith("vanilla/s7, iteration ")
     assert lines.err.startswith("watching KL to the SFT policy: ")
     assert run(monkeypatch, *asked, "--json", "--monitors", "1") == 0
     [fact] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
