@@ -16,7 +16,7 @@ from ablations.liveness import Stop
 from ablations.locks import write_whole
 from ablations.plan import require_plan
 from ablations.preparation import prepare_models
-from ablations.storage import masked, open_storage, patiently
+from ablations.storage import masked, open_storage, patiently, require_shareable
 from ablations.trials import AGREEMENT
 from ablations.worker import work
 from workbench.names import unknown
@@ -41,6 +41,7 @@ def join(folder: StudyFolder, *, name: str | None = None, processes: int = 1) ->
     Returns:
         exit status: 0, `INTERRUPTED`, or that of `ablations.worker.work`.
     """
+    require_shareable(folder.outline().storage, workers=2)
     stop = Stop()
     stop.listen(None)
     if processes == 1:

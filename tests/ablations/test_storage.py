@@ -1,0 +1,93 @@
+"""Storages of trials: what is refused, what may pass, joining from a host without the folder."""
+
+from pathlib import Path
+
+import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DataError, OperationalError
+
+from ablations import joining
+from ablations.joining import OtherModelsError, join, reach
+from ablations.liveness import Stop
+from ablations.opening import look_at_trials
+from ablations.runner import Options, ablate, begun, prepare_study
+from ablations.storage import StorageError, is_passing, masked, open_storage, patiently
+from tests.ablations.toy import toy
+from tests.postgres import free_port, new_database
+
+
+def test_sqlite_is_refused_for_several_workers_with_the_reason(new_home: Path) -> None:
+    options = Options(workers=2, storage=f"sqlite:///{new_home / 'trials.db'}")
+    with pytest.raises(ValueError, match="a SQLite storage gives one trial to two workers at times"):
+        ablate(toy(), new_home, options)
+    assert not (new_home / "studies").exists()
+
+
+def test_one_worker_may_use_sqlite_and_nobody_joins_it(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(workers=1, storage=f"sqlite:///{prepared / 'trials.db'}")
+    with begun(toy(), prepared, options) as (folder, plan, task):
+        prepare_study(folder, plan, task)
+    monkeypatch.setattr(Stop, "listen", lambda self, parent: None)
+    with pytest.raises(ValueError, match="SQLite"):
+        join(folder)
+
+
+@pytest.mark.parametrize("uri", ["mysql://lab@db/optuna", "nonsense", "grpc://host"])
+def test_an_address_that_is_none_is_refused_without_its_password(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--storage must be"):
+        open_storage(uri, tmp_path / "journal.log")
+
+
+def test_a_database_that_does_not_answer_is_said_in_a_sentence(tmp_path: Path) -> None:
+    uri = f"postgresql://lab:secret@127.0.0.1:{free_port()}/optuna"
+    with pytest.raises(StorageError, match="cannot open the storage") as error:
+        open_storage(uri, tmp_path / "journal.log")
+    assert "secret" not in str(error.value)
+    assert masked(uri).startswith("postgresql://lab:***@127.0.0.1")
+
+
+def test_a_server_that_is_away_is_waited_for_and_bad_data_is_not() -> None:
+    away = StorageInternalError("commit")
+    away.__cause__ = OperationalError("select", {}, Exception("server closed the connection"))
+    wrong = StorageInternalError("commit")
+    wrong.__cause__ = DataError("insert", {}, Exception("too long"))
+    assert is_passing(away)
+    assert is_passing(OperationalError("select", {}, Exception("locked")))
+    assert not is_passing(wrong)
+    assert not is_passing(ValueError("no"))
+
+    left = [away, away]
+
+    def act() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    assert patiently(act) == "done"
+    with pytest.raises(StorageError, match="did not answer for"):
+        patiently(lambda: (_ for _ in ()).throw(away), patience_seconds=-1)
+
+
+def test_a_host_without_the_folder_joins_by_the_storage_alone(
+    prepared: Path, tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stop, "listen", lambda self, parent: None)
+    storage = new_database(postgres)
+    options = Options(workers=1, storage=storage, tracking_uri=f"sqlite:///{prepared / 'mlflow.db'}")
+    with begun(toy(seeds=1), prepared, options) as (folder, plan, task):
+        made = prepare_study(folder, plan, task)
+        look_at_trials(folder, plan.outline).share(
+            {"plan": plan.content(), "weights": joining.weights_hash(made)}
+        )
+    there = reach(tmp_path / "elsewhere", "toy", storage)
+    assert there.home == tmp_path / "elsewhere"
+    assert join(there) == 0
+    assert all(s.state in ("ok", "collapsed") for s in look_at_trials(folder, plan.outline).status())
+
+    monkeypatch.setattr(joining, "weights_hash", lambda made: "others")
+    with pytest.raises(OtherModelsError, match="this host prepares other weights"):
+        reach(tmp_path / "strange", "toy", storage)
+    with pytest.raises(FileNotFoundError, match="did you mean 'toy'"):
+        reach(tmp_path / "none", "toys", storage)
