@@ -17,6 +17,8 @@ from analysis.tables import tables_of
 from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
+_DOTS: Any = (0, (1, 1))
+
 SOURCES = {"gold": "eval/gold", "proxy": "eval/proxy"}
 
 ENDS = (
@@ -28,6 +30,9 @@ ENDS = (
 MOST_PARAMETERS = 4
 """Numeric hyper-parameters that get an axis of their own: those with the most different values."""
 
+
+MOST_MARKS = 40
+"""Evaluations of an arm that are drawn against KL, evenly chosen of more."""
 
 MOST_RUNS = 200
 """Runs that the parallel coordinates draw, evenly chosen of more."""
@@ -58,7 +63,8 @@ def _draw_path(panel: Axes, study: Study, metric: str, arm: str) -> bool:
     if not len(value):
         return False
     tint, mark = colour(study, arm), marker(study, arm)
-    panel.plot(root_kl[:-1], value[:-1], mark, color=tint, markersize=3, alpha=0.6)
+    thin = slice(None, -1, -(-len(value) // MOST_MARKS))
+    panel.plot(root_kl[thin], value[thin], mark, color=tint, markersize=3, alpha=0.6)
     panel.plot(root_kl[-1:], value[-1:], mark, color=tint, markersize=7, mec="white")
     return True
 
@@ -112,9 +118,10 @@ def frontier(study: Study, width: float = PAGE) -> Figure:
         panel.plot([row["kl"]] * 2, [row["gold_low"], row["gold_high"]], lw=1.0, **style)
         panel.plot([row["kl"]], [row["gold"]], marker(study, row["arm"]), ms=6, mec="white", **style)
     best = table[table["is_efficient"].astype(bool)].sort_values("kl")
-    panel.step(best["kl"], best["gold"], where="post", color="#444444", lw=1.0, ls=(0, (1, 1)), zorder=2)
+    steps = np.append(best["kl"], table["kl"].max()), np.append(best["gold"], best["gold"].max())
+    panel.step(*steps, where="post", color="#444444", lw=1.0, ls=_DOTS, zorder=2)
     set_scale(panel.set_xscale, table["kl"].to_numpy(float))
-    handles = [Line2D([], [], color="#444444", ls=(0, (1, 1)), lw=1.0, label="frontier")]
+    handles = [Line2D([], [], color="#444444", ls=_DOTS, lw=1.0, label="frontier")]
     mark_legend(figure, study, handles)
     return figure
 
@@ -176,7 +183,7 @@ def _label_axes(
     for y, name in enumerate(names):
         for x, text, side in ((-0.02, number(low[name]), "right"), (1.02, number(high[name]), "left")):
             panel.text(x, y, text, ha=side, va="center", color="#666666")
-        panel.axhline(y, color="#DDDDDD", lw=0.8, zorder=0)
+        panel.plot([0, 1], [y, y], color="#DDDDDD", lw=0.8, zorder=0)
     panel.set(xlim=(-0.16, 1.16), ylim=(len(names) - 0.6, -0.4), xticks=[])
     panel.tick_params(axis="y", length=0)
     panel.grid(False)
