@@ -25,7 +25,7 @@ Output = pytest.CaptureFixture[str]
 def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     assert run(monkeypatch, "--help") == 0
     page = capsys.readouterr().out
-    for command in "tricks recipes prepare train ablate worker status report ui example".split():
+    for command in "tricks recipes prepare train ablate worker status report watch ui example".split():
         assert command in page
 
 
