@@ -72,7 +72,7 @@ class Study:
         """Rows of `metrics` that hold one metric of one run; they are contiguous."""
         run, metric = self.metrics["run_id"], self.metrics["metric"]
         change = np.flatnonzero((run != run.shift()) | (metric != metric.shift()))
-        ends = np.append(change[1:], len(self.metrics))
+        ends = np.append(change, len(self.metrics))[1:]
         keys = zip(run.iloc[change], metric.iloc[change], strict=True)
         return {
             key: slice(int(start), int(end)) for key, start, end in zip(keys, change, ends, strict=True)
