@@ -84,7 +84,7 @@ class Study:
         codes = [pd.Categorical(column).codes for column in (run, metric)]
         moved = np.any([np.diff(code, prepend=-1) != 0 for code in codes], axis=0)
         change = np.flatnonzero(moved)
-        ends = np.append(change[1:], len(self.metrics))
+        ends = np.append(change, len(self.metrics))[1:]
         keys = zip(run.iloc[change], metric.iloc[change], strict=True)
         return {
             key: slice(int(start), int(end)) for key, start, end in zip(keys, change, ends, strict=True)

@@ -74,7 +74,8 @@ def traces_of(study: Study) -> Traces:
     names = sorted(name for name in study.metric_names if name.startswith(SECTIONS))
     every_iteration = [name for name in names if not name.startswith("eval/")]
     at = {run: _steps(study, run, every_iteration or names) for run in study.runs["run_id"]}
-    runs = study.runs[[len(at[run]) > 0 for run in study.runs["run_id"]]].reset_index(drop=True)
+    has_begun = np.array([len(at[run]) > 0 for run in study.runs["run_id"]], bool)
+    runs = study.runs[has_begun].reset_index(drop=True)
     steps = np.unique(np.concatenate([at[run] for run in runs["run_id"]])) if len(runs) else np.empty(0)
     found = collapses(study).set_index("run_id").reindex(runs["run_id"])
     collapse = found["collapse"].to_numpy(np.float64)

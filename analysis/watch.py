@@ -90,7 +90,7 @@ class Alert:
         alarm = self.alarm
         way = "above" if alarm.direction > 0 else "below"
         return (
-            f"{self.arm}/s{self.seed}, iteration {self.iteration}: {alarm.label} is "
+            f"{self.arm}/s{self.seed}, iteration {self.iteration}: {alarm.label} at "
             f"{number(abs(self.departure))}{alarm.unit} {way} its start, over the threshold of "
             f"{number(abs(alarm.threshold))}{alarm.unit}. In {alarm.study} {alarm.record}."
         )

@@ -25,7 +25,8 @@ Output = pytest.CaptureFixture[str]
 def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     assert run(monkeypatch, "--help") == 0
     page = capsys.readouterr().out
-    for command in "tricks recipes prepare train ablate worker status report compare ui example".split():
+    commands = "tricks recipes prepare train ablate worker status report compare watch ui example"
+    for command in commands.split():
         assert command in page
 
 

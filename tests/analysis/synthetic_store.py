@@ -162,7 +162,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "question": "Does PPO-max hold where vanilla PPO collapses?",
         "task": "dialogue",
         "arms": list(plan.arms),
-        "baseline": next(iter(plan.arms)),
+        "baseline": next(iter(plan.arms), None),
         "seeds": list(plan.seeds),
         "iterations": plan.iterations,
         "rollout_size": 128,

@@ -65,7 +65,7 @@ def test_a_run_that_goes_the_way_of_those_that_collapsed_sets_off_the_alarm(
     assert COLLAPSE - KL_LEAD < first.iteration <= COLLAPSE - KL_LEAD + 4
     assert first.departure > first.alarm.threshold
     assert first.sentence.startswith(
-        f"vanilla/s7, iteration {first.iteration}: KL to the SFT policy is "
+        f"vanilla/s7, iteration {first.iteration}: KL to the SFT policy at "
     )
     assert first.sentence.endswith("(median), and in 1 of 5 runs that held.")
 
@@ -91,6 +91,19 @@ def test_each_alert_is_given_once_while_the_study_goes_on(
 def test_runs_that_had_ended_before_are_not_warned_of(study: Study, alarms: list[watch.Alarm]) -> None:
     assert watch.alerts(study, alarms)
     assert not list(watch.follow(lambda: study, alarms))
+
+
+def test_a_study_without_runs_has_no_alerts(
+    make_study: Callable[[Plan], Study], alarms: list[watch.Alarm]
+) -> None:
+    none_begun = make_study(replace(UNDER_WAY, arms={}))
+    assert not len(none_begun.runs) and not watch.alerts(none_begun, alarms)
+
+
+def test_runs_that_have_recorded_nothing_yet_set_off_no_alarm(
+    study: Study, alarms: list[watch.Alarm]
+) -> None:
+    assert not watch.alerts(replace(study, metrics=study.metrics.iloc[:0]), alarms)
 
 
 def test_a_study_whose_runs_have_not_all_begun_has_not_ended(study: Study) -> None:
