@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.intervals import FloatArray, mean
-from analysis.panels import PAGE, arm_legend, gap, grid, label, mark_legend, set_scale, styled
+from analysis.panels import (
+    PAGE,
+    arm_legend,
+    gap,
+    grid,
+    label,
+    mark_legend,
+    name_rows,
+    set_scale,
+    styled,
+)
 from analysis.runs import Study
 from analysis.selection import colour, dashes, marker, shown_arms
 from analysis.tables import tables_of
@@ -113,10 +123,12 @@ def frontier(study: Study, width: float = PAGE) -> Figure:
     others = table[~table["arm"].isin(shown_arms(study))]
     panel.plot(others["kl"], others["gold"], "o", color="#BBBBBB", ms=3, zorder=1)
     for _, row in table[table["arm"].isin(shown_arms(study))].iterrows():
-        style: Any = {"color": colour(study, row["arm"]), "zorder": 3}
-        panel.plot([row["kl_low"], row["kl_high"]], [row["gold"]] * 2, lw=1.0, **style)
-        panel.plot([row["kl"]] * 2, [row["gold_low"], row["gold_high"]], lw=1.0, **style)
-        panel.plot([row["kl"]], [row["gold"]], marker(study, row["arm"]), ms=6, mec="white", **style)
+        tint = colour(study, row["arm"])
+        panel.plot([row["kl_low"], row["kl_high"]], [row["gold"]] * 2, lw=0.9, alpha=0.6, color=tint)
+        panel.plot([row["kl"]] * 2, [row["gold_low"], row["gold_high"]], lw=0.9, alpha=0.6, color=tint)
+        panel.plot(
+            row["kl"], row["gold"], marker(study, row["arm"]), ms=7, mec="white", color=tint, zorder=4
+        )
     best = table[table["is_efficient"].astype(bool)].sort_values("kl")
     steps = np.append(best["kl"], table["kl"].max()), np.append(best["gold"], best["gold"].max())
     panel.step(*steps, where="post", color="#444444", lw=1.0, ls=_DOTS, zorder=2)
@@ -134,7 +146,8 @@ def parallel_coordinates(study: Study, width: float = PAGE) -> Figure:
     """
     table = run_ends(study)
     names = [name for name in table.columns if table[name].notna().any()]
-    figure, (panel,) = grid(1, width, height=0.7 + 0.34 * max(4, len(names)))
+    row = 0.34 if width > 5 else 0.42
+    figure, (panel,) = grid(1, width, height=0.7 + row * max(4, len(names)))
     if len(names) < 2:
         gap(panel, "no run has finished yet")
         return figure
@@ -179,12 +192,11 @@ def _label_axes(
     panel: Axes, names: list[str], low: "pd.Series[float]", high: "pd.Series[float]"
 ) -> None:
     known = {name: one.label.removeprefix("final ") for name, one in GLOSSARY.items()}
-    panel.set_yticks(range(len(names)), [known.get(name, name) for name in names])
+    name_rows(panel, [known.get(name, name) for name in names])
     for y, name in enumerate(names):
         for x, text, side in ((-0.02, number(low[name]), "right"), (1.02, number(high[name]), "left")):
             panel.text(x, y, text, ha=side, va="center", color="#666666")
         panel.plot([0, 1], [y, y], color="#DDDDDD", lw=0.8, zorder=0)
-    panel.set(xlim=(-0.16, 1.16), ylim=(len(names) - 0.6, -0.4), xticks=[])
-    panel.tick_params(axis="y", length=0)
+    panel.set(xlim=(-0.18, 1.18), ylim=(len(names) - 0.6, -0.7), xticks=[])
     panel.grid(False)
     panel.spines[["left", "bottom"]].set_visible(False)

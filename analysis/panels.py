@@ -121,6 +121,31 @@ def label_foot(axes: Sequence[Axes], text: str = "PPO iteration") -> None:
         panel.set_xlabel(text)
 
 
+def name_rows(axes: Axes, names: Sequence[str], above: float = 10) -> None:
+    """Name the rows 0, 1, … of a panel: beside it on a page, so many points above it in a column."""
+    axes.tick_params(axis="y", length=0)
+    if not is_column(axes):
+        axes.set_yticks(range(len(names)), names)
+        return
+    axes.set_yticks([])
+    for y, name in enumerate(names):
+        axes.annotate(
+            *(name, (0, y)),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(2, above),
+            textcoords="offset points",
+            color="#444444",
+            va="center",
+            zorder=6,
+            bbox={"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.4},
+        )
+
+
+def is_column(axes: Axes) -> bool:
+    """Say whether a panel belongs to a figure of column width."""
+    return axes.get_figure(root=True).get_figwidth() < 5  # type: ignore[union-attr]
+
+
 def gap(axes: Axes, text: str) -> None:
     """Say in an empty panel what is missing."""
     axes.text(

@@ -107,7 +107,7 @@ def _template() -> Any:
 
 def _unbroken(text: str) -> str:
     """Keep `95 %` and `n = 5` on one line."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\b[np]) (?==)|(?<==) (?=\d)", "\u00a0", text)
+    return re.sub(r"(?<=\d) (?=%)|(?<=\b[np]) (?==)|(?<=R²) (?==)|(?<==) (?=\d)", "\u00a0", text)
 
 
 def _write_tables(tables: Tables, folder: Path, bar: Bar) -> list[str]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.panels import PAGE, finite_rows, gap, grid, mark_legend, styled
+from analysis.panels import PAGE, finite_rows, gap, grid, mark_legend, name_rows, styled
 from analysis.runs import Study
 from analysis.selection import colour, marker, shown_arms
 from analysis.stability_findings import PAPER
@@ -46,7 +46,8 @@ def warning_ranking_of(scores: pd.DataFrame, monitors: list[str], width: float =
     """
     scores = finite_rows(scores, "auroc")
     monitors = [name for name in monitors if (scores["monitor"] == name).any()]
-    figure, (panel,) = grid(1, width, height=0.75 + 0.3 * max(3, len(monitors)))
+    row = 0.3 if width > 5 else 0.52
+    figure, (panel,) = grid(1, width, height=0.75 + row * max(3, len(monitors)))
     if not monitors:
         gap(panel, "too few runs collapsed, or held, to judge any monitor")
         return figure
@@ -58,9 +59,8 @@ def warning_ranking_of(scores: pd.DataFrame, monitors: list[str], width: float =
                 _draw_area(panel, own.loc[horizon], y + 0.22 * (place - (len(horizons) - 1) / 2), place)
     panel.axvline(0.5, color="#777777", lw=0.8)
     labels = scores.drop_duplicates("monitor").set_index("monitor")["label"]
-    panel.set_yticks(range(len(monitors)), [labels[name] for name in monitors])
-    panel.set(xlabel="AUROC (½ tells nothing, 1 all)", ylim=(len(monitors) - 0.5, -0.6))
-    panel.tick_params(axis="y", length=0)
+    name_rows(panel, [labels[name] for name in monitors], above=14)
+    panel.set(xlabel="AUROC (½ tells nothing, 1 all)", ylim=(len(monitors) - 0.5, -0.8))
     panel.grid(axis="x")
     panel.grid(False, axis="y")
     handles = [
@@ -83,22 +83,22 @@ def warning_times(study: Study, width: float = PAGE) -> Figure:
     tables = tables_of(study)
     ranked, times = tables.warning_ranking, tables.warning_times
     ranked = ranked[ranked["monitor"].isin(drawn_monitors(ranked)) & (ranked["monitor"] != ITERATION)]
-    figure, (panel,) = grid(1, width, height=0.95 + 0.24 * max(4, len(ranked)))
+    row_height = 0.24 if width > 5 else 0.4
+    figure, (panel,) = grid(1, width, height=0.95 + row_height * max(4, len(ranked)))
     if not len(ranked):
         gap(panel, "too few runs collapsed, or held, to judge any monitor")
         return figure
     for y, (_, row) in enumerate(ranked.iterrows()):
         own = times[(times["monitor"] == row["monitor"]) & ~times["held"].astype(bool)]
         _draw_leads(panel, study, finite_rows(own, "lead"), y)
-        panel.plot([float(row["lead_median"])] * 2, [y - 0.32, y + 0.32], color="#222222", lw=1.6)
+        panel.plot([float(row["lead_median"])] * 2, [y - 0.2, y + 0.2], color="#222222", lw=1.6)
         _beside(panel, f"{row['announced']}/{row['falls']}", y, 0)
         _beside(panel, f"{row['false_alarms']}/{row['held']}", y, 1)
     for place, text in enumerate(("before", "in vain")):
-        _beside(panel, text, -0.85, place)
-    panel.set_yticks(range(len(ranked)), ranked["label"].tolist())
-    panel.set(xlabel="iterations from alarm to collapse", ylim=(len(ranked) - 0.4, -0.6))
+        _beside(panel, text, -0.9, place)
+    name_rows(panel, ranked["label"].tolist())
+    panel.set(xlabel="iterations from alarm to collapse", ylim=(len(ranked) - 0.4, -0.8))
     panel.set_xlim(left=0)
-    panel.tick_params(axis="y", length=0)
     panel.grid(axis="x")
     mark_legend(figure, study, [Line2D([], [], color="#222222", lw=1.6, label="median")])
     return figure
@@ -107,7 +107,7 @@ def warning_times(study: Study, width: float = PAGE) -> Figure:
 def _draw_leads(panel: Axes, study: Study, found: pd.DataFrame, y: int) -> None:
     for arm in shown_arms(study):
         lead = found.loc[found["arm"] == arm, "lead"].to_numpy(float)
-        spread = [y + 0.11 * (place % 3 - 1) for place in range(len(lead))]
+        spread = [y + 0.09 * (place % 3 - 1) for place in range(len(lead))]
         panel.plot(lead, spread, marker(study, arm), color=colour(study, arm), alpha=0.75)
 
 
