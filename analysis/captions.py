@@ -28,11 +28,16 @@ CAPTIONS = {
         "arm's runs that had not collapsed (Kaplan–Meier, with 95 % intervals; runs that did not "
         "collapse count as watched until their last iteration)."
     ),
+    "warning_ranking": (
+        "How well each monitor's value so far tells a collapse within the next iterations: the chance "
+        "that it is higher (or lower, as it was learnt from other runs) before a collapse than where "
+        "none follows, with 95 % intervals over runs. The iteration alone is what a monitor has to "
+        "beat. The paper's four monitors and the two losses are always shown, the others as they lead."
+    ),
     "warning_times": (
-        "How many iterations before a fall each monitor warned (gold below its start or, without a "
-        "gold judge, the collapse that the monitors themselves say); a dot is a run, "
-        "the bar the median, the number at the right says in how many falls it warned at all "
-        "before. Right of zero is early, left is too late."
+        "How many iterations before a run collapsed each monitor's alarm went off; a dot is a run, the "
+        "bar the median. At the right: before how many of the collapses it went off, and in how many of "
+        "the runs that held it did so in vain. Thresholds are learnt from the other runs."
     ),
     "differences": (
         "Each arm minus the baseline at the end of training, over shared seeds: mean difference "
@@ -76,28 +81,31 @@ CAPTIONS = {
     ),
     "reward_distribution": (
         "The reward model's scores over the responses of one iteration, later iterations further up. "
-        "Five recorded quantiles (interquartile means over seeds) give each curve, smoothed between "
-        "them; the tick is the median, the bar the middle half."
+        "Each curve is smoothed from five recorded quantiles (interquartile means over seeds); the "
+        "tick is the median, the bar the middle half."
     ),
     "held_out_perplexity": (
         "The alignment tax: perplexity on language that no stage trains on, lower is better. Left "
-        f"over training, right its change by the end with the 95 % interval over seeds. {_BAND}"
+        "over training, right its change by the end with the 95 % interval over seeds."
     ),
     "reward_model": (
         "The reward model on pairs held out of its training: how far it sets the preferred response "
         "above the other (grey: it prefers the wrong one), and the share of pairs that it ranks right "
-        "as its training goes on, with the 95 % interval of a share."
+        "as its training goes on, with the 95 % interval of a share (or its loss, if no more is known)."
     ),
-    "other_monitors": f"What else was recorded of the responses. {_BAND}",
-    "update_monitors": f"What was recorded of the PPO update. {_BAND}",
-    "cost_monitors": f"What an iteration cost, and numbers that were not finite. {_BAND}",
+    "other_monitors": "What else was recorded of the responses, drawn as the monitors above.",
+    "update_monitors": "What was recorded of the PPO update, drawn as the monitors above.",
+    "cost_monitors": (
+        "What an iteration cost, and numbers that were not finite, drawn as the monitors above."
+    ),
 }
 
 TITLES = {
     "monitors": "The monitors, iteration by iteration",
     "proxy_and_gold": "Proxy and gold together",
     "collapse_times": "When runs collapsed",
-    "warning_times": "Which monitor moved first",
+    "warning_ranking": "Which monitor tells a collapse ahead",
+    "warning_times": "How long before it does",
     "differences": "Differences from the baseline",
     "wins": "Wins, ties and losses",
     "reward_against_kl": "Reward against KL",

@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.panels import PAGE, finite_rows, gap, grid, styled
+from analysis.panels import PAGE, finite_rows, gap, grid, is_column, name_rows, styled
 from analysis.runs import Study
 from analysis.selection import objective
 from analysis.tables import tables_of
-from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
 MOST_ROWS = 24
@@ -72,16 +71,16 @@ def forest_of(table: pd.DataFrame, width: float = PAGE, *, unit: str = "") -> Fi
     table = finite_rows(table, "effect").astype({"effect": float})
     kept = table.loc[table["effect"].abs().nlargest(MOST_ROWS).index]
     kept = kept.sort_values("effect", ascending=False)
-    figure, (panel,) = grid(1, width, height=0.75 + 0.21 * max(3, len(kept)))
+    row = 0.21 if width > 5 else 0.37
+    figure, (panel,) = grid(1, width, height=0.75 + row * max(3, len(kept)))
     if not len(kept):
         gap(panel, "the study was not made to tell this")
         return figure
-    for y, (_, row) in enumerate(kept.iterrows()):
-        _draw_effect(panel, row, y)
+    for y, (_, one) in enumerate(kept.iterrows()):
+        _draw_effect(panel, one, y)
     panel.axvline(0, color=_QUIET, lw=0.8)
-    panel.set_yticks(range(len(kept)), [_words(name) for name in kept["trick"]])
-    panel.set(xlabel=f"effect on {unit}" if unit else "effect", ylim=(len(kept) - 0.4, -0.6))
-    panel.tick_params(axis="y", length=0)
+    name_rows(panel, [_words(name) for name in kept["trick"]])
+    panel.set(xlabel=f"effect on {unit}" if unit else "effect", ylim=(len(kept) - 0.4, -0.8))
     panel.grid(axis="x")
     panel.grid(False, axis="y")
     figure.legend(handles=_forest_handles(), loc="outside upper left", ncols=3 if width > 5 else 1)
@@ -91,7 +90,7 @@ def forest_of(table: pd.DataFrame, width: float = PAGE, *, unit: str = "") -> Fi
 def _draw_effect(panel: Axes, row: "pd.Series[Any]", y: int) -> None:
     is_sure = row["low"] > 0 or row["high"] < 0
     if np.isfinite(row["detectable"]):
-        panel.barh(y, 2 * row["detectable"], left=-row["detectable"], height=0.62, color="#ECECEC")
+        panel.barh(y, 2 * row["detectable"], left=-row["detectable"], height=0.5, color="#ECECEC")
     panel.plot([row["low"], row["high"]], [y, y], color=_POINT, lw=1.8)
     panel.plot([row["effect"]], [y], "o", color=_POINT, ms=5.5, mfc=_POINT if is_sure else "white")
 
@@ -121,19 +120,22 @@ def interactions_of(table: pd.DataFrame, width: float = PAGE, *, unit: str = "")
     """
     table = finite_rows(table, "effect").astype({"effect": float})
     names = _strongest(table)
-    side = max(2.4, min(width * 0.78, 0.8 + 0.5 * len(names)))
-    figure, (panel,) = grid(1, width, height=side, top=0.0)
+    figure, (panel,) = grid(1, width, height=max(2.4, min(0.85 * width, 0.9 + 0.5 * len(names))), top=0)
     kept = table[table["factor_a"].isin(names) & table["factor_b"].isin(names)]
     if not len(kept):
         gap(panel, "the study crosses no two factors")
         return figure
     cells = np.full((len(names), len(names)), np.nan)
     place = {name: at for at, name in enumerate(names)}
-    has_room = width / len(names) > 0.62
+    limit = float(kept["effect"].abs().max())
+    digits = max(0, 1 - int(np.floor(np.log10(limit)))) if width / len(names) > 0.55 and limit else None
     for _, row in kept.iterrows():
         y, x = sorted((place[row["factor_a"]], place[row["factor_b"]]), reverse=True)
         cells[y, x] = row["effect"]
-        _write_cell(panel, row, (x, y), has_room=has_room, limit=kept["effect"].abs().max())
+        text = _cell_text(row, digits)
+        ink = "white" if abs(row["effect"]) > 0.6 * limit else _INK
+        weight = "bold" if row["low"] > 0 or row["high"] < 0 else "normal"
+        panel.text(x, y, text, ha="center", va="center", color=ink, fontweight=weight)
     _draw_cells(figure, panel, cells, names, unit)
     return figure
 
@@ -147,21 +149,11 @@ def _strongest(table: pd.DataFrame) -> list[str]:
     return [name for name in every if name in chosen]
 
 
-def _write_cell(
-    panel: Axes, row: "pd.Series[Any]", at: tuple[int, int], *, has_room: bool, limit: float
-) -> None:
+def _cell_text(row: "pd.Series[Any]", digits: int | None) -> str:
+    """Write an interaction with so many decimals, or its sign alone; ≡ where it is confounded."""
     sign = "+" if row["effect"] > 0 else "−"
-    text = f"{sign}{number(abs(row['effect']))}" if has_room else sign
-    text += "≡" if str(row.get("aliases") or "") else ""
-    is_sure = row["low"] > 0 or row["high"] < 0
-    is_dark = abs(row["effect"]) > 0.6 * limit
-    panel.text(
-        *(*at, text),
-        ha="center",
-        va="center",
-        color="white" if is_dark else _INK,
-        fontweight="bold" if is_sure else "normal",
-    )
+    size = "" if digits is None else f"{abs(row['effect']):.{digits}f}"
+    return f"{sign}{size}" + ("≡" if str(row.get("aliases") or "") else "")
 
 
 def _draw_cells(figure: Figure, panel: Axes, cells: Any, names: list[str], unit: str) -> None:
@@ -169,12 +161,14 @@ def _draw_cells(figure: Figure, panel: Axes, cells: Any, names: list[str], unit:
     norm = TwoSlopeNorm(vcenter=0, vmin=-limit, vmax=limit)
     image = panel.imshow(cells, cmap=_DIVERGING, norm=norm, aspect="equal")
     labels = [_words(name) for name in names]
-    panel.set_xticks(range(len(names) - 1), labels[:-1], rotation=40, ha="right", rotation_mode="anchor")
+    panel.set_xticks(range(len(names) - 1), labels[:-1], rotation=50, ha="right", rotation_mode="anchor")
     panel.set_yticks(range(1, len(names)), labels[1:])
     panel.set(xlim=(-0.5, len(names) - 1.5), ylim=(len(names) - 0.5, 0.5))
     panel.tick_params(length=0)
     panel.grid(False)
     panel.spines[["left", "bottom"]].set_visible(False)
+    if is_column(panel):
+        return
     bar = figure.colorbar(image, ax=panel, shrink=0.7, aspect=18)
     bar.set_label(f"interaction in {unit}" if unit else "interaction")
     bar.outline.set_visible(False)

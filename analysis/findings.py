@@ -1,5 +1,7 @@
 """What a study found, in sentences whose every number stands in a table beside the report."""
 
+from typing import Any
+
 import pandas as pd
 
 from analysis import effects, frontier
@@ -15,10 +17,9 @@ from analysis.wording import label, p_note
 
 def findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
     """Say what was found, under the questions that a report answers, as far as they have answers."""
-    is_judged = bool((study.metrics["metric"] == "eval/gold").any())
     said = {
         "Which arms collapsed, and when": collapse_findings(study, tables.runs),
-        "Which monitor said so first": warning_findings(tables.warning_ranking, is_judged=is_judged),
+        "Which monitor said so first": warning_findings(study, tables.warning_ranking),
         f"Against {study.baseline}": _effect_findings(study, tables.effects, is_start=False),
         "Against where it started": _effect_findings(study, tables.effects, is_start=True),
         "What was paid for it, in KL": _price_findings(study, tables),
@@ -76,6 +77,11 @@ def _price_findings(study: Study, tables: Tables) -> list[Finding]:
         text = frontier.frontier_sentence(best.sort_values("kl").head(MAX_ARMS))
         said.append(Finding(text, "frontier.csv"))
     return said + [
-        Finding(frontier.fit_sentence(row), "overoptimisation.csv", is_minor=row["arm"] not in shown)
+        Finding(frontier.fit_sentence(row), "overoptimisation.csv", is_minor=_is_guess(row, shown))
         for _, row in tables.overoptimisation.iterrows()
     ]
+
+
+def _is_guess(row: "pd.Series[Any]", shown: tuple[str, ...]) -> bool:
+    """Say whether a fit's peak is an extrapolation, or that of an arm that the figures do not show."""
+    return row["arm"] not in shown or (pd.notna(row["peak_kl"]) and not row["is_reached"])

@@ -10,12 +10,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.intervals import FloatArray, mean
-from analysis.panels import PAGE, arm_legend, gap, grid, label, mark_legend, set_scale, styled
+from analysis.panels import (
+    PAGE,
+    arm_legend,
+    gap,
+    grid,
+    label,
+    mark_legend,
+    name_rows,
+    set_scale,
+    styled,
+)
 from analysis.runs import Study
 from analysis.selection import colour, dashes, marker, shown_arms
 from analysis.tables import tables_of
 from analysis.wording import number
 from workbench.glossary import GLOSSARY
+
+_DOTS: Any = (0, (1, 1))
 
 SOURCES = {"gold": "eval/gold", "proxy": "eval/proxy"}
 
@@ -28,6 +40,9 @@ ENDS = (
 MOST_PARAMETERS = 4
 """Numeric hyper-parameters that get an axis of their own: those with the most different values."""
 
+
+MOST_MARKS = 40
+"""Evaluations of an arm that are drawn against KL, evenly chosen of more."""
 
 MOST_RUNS = 200
 """Runs that the parallel coordinates draw, evenly chosen of more."""
@@ -58,7 +73,8 @@ def _draw_path(panel: Axes, study: Study, metric: str, arm: str) -> bool:
     if not len(value):
         return False
     tint, mark = colour(study, arm), marker(study, arm)
-    panel.plot(root_kl[:-1], value[:-1], mark, color=tint, markersize=3, alpha=0.6)
+    thin = slice(None, -1, -(-len(value) // MOST_MARKS))
+    panel.plot(root_kl[thin], value[thin], mark, color=tint, markersize=3, alpha=0.6)
     panel.plot(root_kl[-1:], value[-1:], mark, color=tint, markersize=7, mec="white")
     return True
 
@@ -107,14 +123,17 @@ def frontier(study: Study, width: float = PAGE) -> Figure:
     others = table[~table["arm"].isin(shown_arms(study))]
     panel.plot(others["kl"], others["gold"], "o", color="#BBBBBB", ms=3, zorder=1)
     for _, row in table[table["arm"].isin(shown_arms(study))].iterrows():
-        style: Any = {"color": colour(study, row["arm"]), "zorder": 3}
-        panel.plot([row["kl_low"], row["kl_high"]], [row["gold"]] * 2, lw=1.0, **style)
-        panel.plot([row["kl"]] * 2, [row["gold_low"], row["gold_high"]], lw=1.0, **style)
-        panel.plot([row["kl"]], [row["gold"]], marker(study, row["arm"]), ms=6, mec="white", **style)
+        tint = colour(study, row["arm"])
+        panel.plot([row["kl_low"], row["kl_high"]], [row["gold"]] * 2, lw=0.9, alpha=0.6, color=tint)
+        panel.plot([row["kl"]] * 2, [row["gold_low"], row["gold_high"]], lw=0.9, alpha=0.6, color=tint)
+        panel.plot(
+            row["kl"], row["gold"], marker(study, row["arm"]), ms=7, mec="white", color=tint, zorder=4
+        )
     best = table[table["is_efficient"].astype(bool)].sort_values("kl")
-    panel.step(best["kl"], best["gold"], where="post", color="#444444", lw=1.0, ls=(0, (1, 1)), zorder=2)
+    steps = np.append(best["kl"], table["kl"].max()), np.append(best["gold"], best["gold"].max())
+    panel.step(*steps, where="post", color="#444444", lw=1.0, ls=_DOTS, zorder=2)
     set_scale(panel.set_xscale, table["kl"].to_numpy(float))
-    handles = [Line2D([], [], color="#444444", ls=(0, (1, 1)), lw=1.0, label="frontier")]
+    handles = [Line2D([], [], color="#444444", ls=_DOTS, lw=1.0, label="frontier")]
     mark_legend(figure, study, handles)
     return figure
 
@@ -127,7 +146,8 @@ def parallel_coordinates(study: Study, width: float = PAGE) -> Figure:
     """
     table = run_ends(study)
     names = [name for name in table.columns if table[name].notna().any()]
-    figure, (panel,) = grid(1, width, height=0.7 + 0.34 * max(4, len(names)))
+    row = 0.34 if width > 5 else 0.42
+    figure, (panel,) = grid(1, width, height=0.7 + row * max(4, len(names)))
     if len(names) < 2:
         gap(panel, "no run has finished yet")
         return figure
@@ -172,12 +192,11 @@ def _label_axes(
     panel: Axes, names: list[str], low: "pd.Series[float]", high: "pd.Series[float]"
 ) -> None:
     known = {name: one.label.removeprefix("final ") for name, one in GLOSSARY.items()}
-    panel.set_yticks(range(len(names)), [known.get(name, name) for name in names])
+    name_rows(panel, [known.get(name, name) for name in names])
     for y, name in enumerate(names):
         for x, text, side in ((-0.02, number(low[name]), "right"), (1.02, number(high[name]), "left")):
             panel.text(x, y, text, ha=side, va="center", color="#666666")
-        panel.axhline(y, color="#DDDDDD", lw=0.8, zorder=0)
-    panel.set(xlim=(-0.16, 1.16), ylim=(len(names) - 0.6, -0.4), xticks=[])
-    panel.tick_params(axis="y", length=0)
+        panel.plot([0, 1], [y, y], color="#DDDDDD", lw=0.8, zorder=0)
+    panel.set(xlim=(-0.18, 1.18), ylim=(len(names) - 0.6, -0.7), xticks=[])
     panel.grid(False)
     panel.spines[["left", "bottom"]].set_visible(False)

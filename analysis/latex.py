@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.wording import number
 
-MOST_ROWS = 500
+MOST_ROWS = 120
 """Rows of the longest table that is written as LaTeX; longer ones are for machines, as CSV."""
 
 _SPECIAL = {

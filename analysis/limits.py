@@ -3,15 +3,21 @@
 import numpy as np
 import pandas as pd
 
-from analysis import factorial, importance, shapley, stability
+from analysis import factorial, importance, shapley
+from analysis.collapse import disagreements
 from analysis.design import design_of
+from analysis.early_warning import too_few
 from analysis.intervals import MIN_SEEDS
 from analysis.page_tables import some
 from analysis.runs import Study
 from analysis.selection import choice_sentence
 from analysis.significance import smallest_p
 from analysis.tables import Tables, tables_of
+from analysis.traces import traces_of
 from workbench.glossary import GLOSSARY, PAPER_FOUR
+
+MOST_NAMED = 6
+"""Runs that are spoken of one by one; more are counted."""
 
 
 def limits(study: Study, tables: Tables) -> list[str]:
@@ -85,22 +91,24 @@ def _missing(study: Study) -> list[str]:
             "No gold score was recorded: collapse is known from the runs' own tags alone, and "
             "whether a rising reward-model score is real cannot be said."
         )
-    absent = [name for name in (*PAPER_FOUR, "eval/held_out_perplexity") if name not in names]
+    wanted = (*PAPER_FOUR, "eval/held_out_perplexity", "eval/win")
+    absent = [name for name in wanted if name not in names]
     if absent:
         labels = ", ".join(GLOSSARY[name].label for name in absent)
         said.append(f"Not recorded: {labels}.")
     if not study.prepared:
         said.append("The study's models (reward model, SFT start) were not described in MLflow.")
-    held = len(stability.held_ids(study))
-    if held < stability.MIN_HELD:
-        said.append(
-            f"{held} run{'s' if held != 1 else ''} held to the end; fewer than "
-            f"{stability.MIN_HELD} give no range of healthy values, so that warnings are judged "
-            "against each run's own start."
-        )
+    if why := _unjudged(study):
+        said.append(f"No monitor could be judged as a warning: {why}.")
     if choice := choice_sentence(study):
         said.append(choice)
     return said
+
+
+def _unjudged(study: Study) -> str:
+    """Say why no monitor could be judged; empty where some could."""
+    traces = traces_of(study)
+    return too_few(int(traces.fell.sum()), int(traces.held.sum()))
 
 
 def _design(study: Study) -> list[str]:
@@ -115,16 +123,11 @@ def _design(study: Study) -> list[str]:
 
 
 def _disagreements(runs: pd.DataFrame) -> list[str]:
-    if not len(runs):
-        return []
-    held = runs[(runs["outcome"] == "ok") & runs["gold_falls"].notna()]
-    names = [f"{run.arm}/s{run.seed}" for run in held.itertuples()]
-    if not names:
-        return []
-    return [
-        f"Gold fell below its start for three iterations in {some(names)}, which nevertheless "
-        "ended as not collapsed; for the warnings they count as falls."
-    ]
+    odd = runs[~runs["agrees"].astype(bool)]
+    if len(odd) <= MOST_NAMED:
+        return disagreements(odd)
+    names = some([f"{run.arm}/s{run.seed}" for run in odd.itertuples()])
+    return [f"Tag and curves disagree on the collapse of {len(odd)} runs ({names}); runs.csv has both."]
 
 
 def _pruned(study: Study) -> list[str]:

@@ -1,4 +1,4 @@
-"""Figures of outcomes: when runs collapsed, and what warned of it."""
+"""Figure of outcomes: when runs collapsed, and how long arms last."""
 
 from typing import Any
 
@@ -8,19 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import stability
-from analysis.panels import (
-    PAGE,
-    arm_legend,
-    finite_rows,
-    gap,
-    grid,
-    styled,
-)
+from analysis.panels import PAGE, arm_legend, finite_rows, gap, grid, styled
 from analysis.runs import Study
-from analysis.selection import colour, dashes, marker, shown_arms
+from analysis.selection import colour, dashes, shown_arms
 from analysis.tables import tables_of
-from workbench.glossary import GLOSSARY
 
 
 @styled
@@ -80,46 +71,3 @@ def _survival(panel: Axes, study: Study) -> None:
         tint, at = colour(study, arm), one["iteration"]
         panel.step(at, one["survival"], where="post", color=tint, ls=dashes(study, arm))
         panel.fill_between(at, one["low"], one["high"], step="post", color=tint, alpha=0.12, lw=0)
-
-
-@styled
-def warning_times(study: Study, width: float = PAGE) -> Figure:
-    """Draw how many iterations before the fall each monitor warned, a dot a run."""
-    found, ranking = tables_of(study).warnings, tables_of(study).warning_ranking
-    rule = stability.HELD_RANGE if (found["rule"] == stability.HELD_RANGE).any() else None
-    rule = rule or stability.OWN_BAND
-    ranking, found = ranking[ranking["rule"] == rule], found[found["rule"] == rule]
-    figure, (panel,) = grid(1, width, height=0.9 + 0.24 * max(4, len(ranking)))
-    if not len(ranking) or not ranking["falls"].max():
-        gap(panel, "no run fell, so no monitor had a fall to announce")
-        return figure
-    for y, (_, row) in enumerate(ranking.iterrows()):
-        own = finite_rows(found[found["monitor"] == row["monitor"]], "lead")
-        _draw_leads(panel, study, own, y)
-        panel.plot([float(row["lead_median"])] * 2, [y - 0.32, y + 0.32], color="#222222", lw=1.6)
-        _beside(panel, f"{row['announced']} of {row['falls']}", y)
-    _beside(panel, "warned", -0.75)
-    panel.axvline(0, color="#777777", lw=0.8)
-    panel.set_yticks(range(len(ranking)), [GLOSSARY[name].label for name in ranking["monitor"]])
-    panel.set(xlabel="iterations from warning to fall", ylim=(len(ranking) - 0.4, -0.6))
-    panel.tick_params(axis="y", length=0)
-    panel.grid(axis="x")
-    arm_legend(figure, study, [Line2D([], [], color="#222222", lw=1.6, label="median")])
-    return figure
-
-
-def _draw_leads(panel: Axes, study: Study, found: pd.DataFrame, y: int) -> None:
-    for arm in shown_arms(study):
-        lead = found.loc[found["arm"] == arm, "lead"].to_numpy(float)
-        spread = y + 0.11 * (np.arange(len(lead)) % 3 - 1)
-        panel.plot(lead, spread, marker(study, arm), color=colour(study, arm), alpha=0.75)
-
-
-def _beside(panel: Axes, text: str, y: float) -> None:
-    panel.annotate(
-        *(text, (1.01, y)),
-        xycoords=panel.get_yaxis_transform(),
-        va="center",
-        color="#444444",
-        annotation_clip=False,
-    )

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from analysis.curves import Curve, curve
 from analysis.intervals import FloatArray
@@ -48,15 +49,28 @@ def render(figure: Figure, kind: Literal["svg", "png"]) -> bytes:
     with matplotlib.style.context(_STYLE):
         figure.savefig(buffer, format=kind, metadata=metadata)
     found = buffer.getvalue()
-    return _PATH.sub(_rounded, found) if kind == "svg" else found
+    return smaller(found) if kind == "svg" else found
 
 
-_PATH, _DECIMALS = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{3,}")
+def smaller(svg: bytes) -> bytes:
+    """Halve an SVG file: no comments, no space that means nothing, paths to a tenth of a point."""
+    for pattern in (_COMMENT, _BETWEEN):
+        svg = pattern.sub(b"", svg)
+    return _PATH.sub(_rounded, svg)
+
+
+_COMMENT, _BETWEEN = (
+    re.compile(rb"<!--.*?-->|<metadata>.*?</metadata>", re.S),
+    re.compile(rb"(?<=>)\s+(?=<)"),
+)
+_PATH, _DECIMALS = re.compile(rb' d="[^"]*"'), re.compile(rb"\d+\.\d{2,}")
+_LETTER = re.compile(rb"\s*([A-Za-z])\s*")
 
 
 def _rounded(path: re.Match[bytes]) -> bytes:
-    """Round the coordinates of a path to hundredths of a point, a third of the file."""
-    return _DECIMALS.sub(lambda found: b"%.2f" % float(found[0]), path[0])
+    start = len(b' d="')
+    numbers = _DECIMALS.sub(lambda found: b"%.1f" % float(found[0]), path[0][start:])
+    return path[0][:start] + _LETTER.sub(rb"\1", numbers)
 
 
 def grid(
@@ -107,6 +121,31 @@ def label_foot(axes: Sequence[Axes], text: str = "PPO iteration") -> None:
         panel.set_xlabel(text)
 
 
+def name_rows(axes: Axes, names: Sequence[str], above: float = 10) -> None:
+    """Name the rows 0, 1, … of a panel: beside it on a page, so many points above it in a column."""
+    axes.tick_params(axis="y", length=0)
+    if not is_column(axes):
+        axes.set_yticks(range(len(names)), names)
+        return
+    axes.set_yticks([])
+    for y, name in enumerate(names):
+        axes.annotate(
+            *(name, (0, y)),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(2, above),
+            textcoords="offset points",
+            color="#444444",
+            va="center",
+            zorder=6,
+            bbox={"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.4},
+        )
+
+
+def is_column(axes: Axes) -> bool:
+    """Say whether a panel belongs to a figure of column width."""
+    return axes.get_figure(root=True).get_figwidth() < 5  # type: ignore[union-attr]
+
+
 def gap(axes: Axes, text: str) -> None:
     """Say in an empty panel what is missing."""
     axes.text(
@@ -127,6 +166,7 @@ def label(axes: Axes, metric: str, *, x: str = "") -> None:
     known = GLOSSARY[metric]
     place = axes.get_subplotspec()
     is_narrow = place is not None and place.get_gridspec().ncols > 2
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
     axes.set_title(textwrap.fill(known.label, 27 if is_narrow else 44, break_on_hyphens=False))
     axes.set_ylabel("" if known.unit == "1" else known.unit)
     axes.set_xlabel(x)
@@ -154,7 +194,8 @@ def set_scale(set_to: Callable[..., None], values: FloatArray) -> None:
     kind = scale_rule(values)
     if kind == "symlog":
         size = np.abs(values[np.isfinite(values) & (values != 0)])
-        set_to("symlog", linthresh=float(np.median(size)))
+        threshold = 10.0 ** np.floor(np.log10(np.median(size)))  # a decade, so that no tick is next to 0
+        set_to("symlog", linthresh=float(threshold))
     elif kind == "log":
         set_to("log")
 

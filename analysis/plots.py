@@ -14,10 +14,11 @@ from analysis.monitor_plots import (
     other_monitors,
     update_monitors,
 )
-from analysis.outcome_plots import collapse_times, warning_times
+from analysis.outcome_plots import collapse_times
 from analysis.reward_plots import proxy_and_gold, reward_distribution, reward_model, wins
 from analysis.runs import Study
 from analysis.tables import tables_of
+from analysis.warning_plots import warning_ranking, warning_times
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     one.__name__: one
@@ -25,6 +26,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
         monitors,
         proxy_and_gold,
         collapse_times,
+        warning_ranking,
         warning_times,
         differences,
         wins,
@@ -45,10 +47,13 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 }
 """Every figure by name, in the order of the report."""
 
-OF_DESIGNS = ("forest", "main_effects", "interactions", "shapley_values")
-"""Figures of a table of the same name, drawn where the design gives one."""
+TABLE_OF = {
+    **{name: name for name in ("forest", "main_effects", "interactions", "shapley_values")},
+    "wins": "outcomes",
+}
+"""Tables without which a figure is left out: not every study is designed or recorded for it."""
 
 
 def is_drawn(study: Study, name: str) -> bool:
-    """Say whether a report draws a figure: always, but for those of designs other than the study's."""
-    return name not in OF_DESIGNS or len(getattr(tables_of(study), name)) > 0
+    """Say whether a report has a figure of a study."""
+    return name not in TABLE_OF or len(getattr(tables_of(study), TABLE_OF[name])) > 0

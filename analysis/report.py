@@ -1,15 +1,17 @@
 """Write a study's report: one self-contained HTML page, with its figures and tables beside it."""
 
 import re
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis import page_tables, provenance, stability
+from analysis import page_tables, provenance
+from analysis.alarms import RULE as ALARM_RULE
 from analysis.captions import CAPTIONS, TITLES
+from analysis.early_warning import RULE as FORECAST_RULE
 from analysis.finding import Finding
 from analysis.findings import findings
 from analysis.latex import MOST_ROWS, latex_table
@@ -84,7 +86,7 @@ def report_on(study: Study, folder: Path, bar: Bar) -> Path:
         curves_link=study_link(study),
         limits=limits(study, tables),
         glossary=[GLOSSARY[name] for name in GLOSSARY if name in study.metric_names],
-        rules=stability.RULES,
+        rules={"Forecasts": FORECAST_RULE, "Alarms": ALARM_RULE},
     )
     file = folder / "report.html"
     file.write_text(page, encoding="utf-8")
@@ -105,7 +107,7 @@ def _template() -> Any:
 
 def _unbroken(text: str) -> str:
     """Keep `95 %` and `n = 5` on one line."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\b[np]) (?==)|(?<==) (?=\d)", "\u00a0", text)
+    return re.sub(r"(?<=\d) (?=%)|(?<=\b[np]) (?==)|(?<=R²) (?==)|(?<==) (?=\d)", "\u00a0", text)
 
 
 def _write_tables(tables: Tables, folder: Path, bar: Bar) -> list[str]:
@@ -161,4 +163,6 @@ def _picture(study: Study, name: str, folder: Path) -> dict[str, str]:
 
 
 def _inline(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + b64encode(svg).decode("ascii")
+    """Write an SVG as an address that holds it; a fifth shorter than in base 64."""
+    text = svg.decode("utf-8").replace('"', "'")
+    return "data:image/svg+xml," + quote(text, safe=" !$'()*+,-./:;=?@[]_~")

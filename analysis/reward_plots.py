@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy.interpolate import PchipInterpolator
 from scipy.stats import norm
 
 from analysis.curves import curve
@@ -125,13 +124,11 @@ def _draw_ridges(panel: Axes, found: pd.DataFrame, tint: str) -> None:
     panel.grid(False, axis="y")
 
 
-def density(quantiles: FloatArray, points: int = 120) -> tuple[FloatArray, FloatArray]:
-    """Give the smooth density that goes through five quantiles.
+def density(quantiles: FloatArray, points: int = 80) -> tuple[FloatArray, FloatArray]:
+    """Give a smooth density of a distribution of which five quantiles are known.
 
-    The score x is a monotone cubic of the normal deviate z between the quantiles, a straight line
-    beyond them, so that the tails are those of a normal distribution:
-
-        f(x(z)) = φ(z) / x'(z)
+    The score is a straight line of the normal deviate between the quantiles and, as steep, beyond the
+    outer ones; the density is that, smoothed by a normal kernel of a quarter of the middle half's width.
 
     Args:
         quantiles: [5], ascending, at the probabilities of QUANTILES.
@@ -140,15 +137,14 @@ def density(quantiles: FloatArray, points: int = 120) -> tuple[FloatArray, Float
         score and density, [points] each.
     """
     known = norm.ppf(list(QUANTILES.values()))
-    width = max(float(np.ptp(quantiles)), 1e-6)
-    rising = np.maximum.accumulate(quantiles) + 1e-3 * width * np.arange(len(quantiles))
-    z = np.linspace(-2.6, 2.6, points)
-    cubic = PchipInterpolator(known, rising)
-    slope = np.diff(rising) / np.diff(known)
-    inside = np.clip(z, known[0], known[-1])
-    outside = np.where(z < known[0], slope[0], slope[-1]) * (z - inside)
-    score = cubic(inside) + outside
-    return score, norm.pdf(z) / np.maximum(np.gradient(score, z), 1e-3 * width)
+    z = np.linspace(-2.2, 2.2, 200)
+    slope = np.diff(quantiles) / np.diff(known)
+    ends = np.where(z < 0, slope[0], slope[-1]) * (z - np.clip(z, known[0], known[-1]))
+    score = np.interp(z, known, quantiles) + ends
+    width = max(0.25 * (quantiles[3] - quantiles[1]), 1e-3 * float(np.ptp(quantiles)), 1e-6)
+    at = np.linspace(score[0] - 2 * width, score[-1] + 2 * width, points)
+    kernel = norm.pdf((at[:, None] - score) / width) / width
+    return at, kernel @ (norm.pdf(z) / norm.pdf(z).sum())
 
 
 def _share(axes: Sequence[Axes]) -> None:

@@ -7,39 +7,8 @@ import pandas as pd
 
 from analysis import robust
 from analysis.collapse import collapses, finite
-from analysis.intervals import FloatArray
-from analysis.robust import first_streak, noise_scale
 from analysis.runs import Study
 from analysis.traces import label, traces_of
-
-WATCHED = (
-    *("policy/kl_to_sft", "policy/response_length", "policy/perplexity", "reward/proxy"),
-    *("ppo/policy_loss", "ppo/value_loss", "policy/entropy", "policy/distinct"),
-)
-"""Monitors whose first move is looked for: the paper's four, the two losses, two more."""
-
-BAND_WIDTH = 4.0
-HEAD_SHARE, HEAD_MIN = 0.1, 8
-MIN_HELD = 3
-"""Fewest runs that held from which a range of healthy values is taken."""
-
-OWN_BAND, HELD_RANGE = "own start", "runs that held"
-
-RULES = {
-    HELD_RANGE: (
-        "a monitor warns at the first of three consecutive iterations outside everything that it "
-        "did in any of the h runs that held, and outside what it did at the start of its own run "
-        "(its first tenth, at least eight iterations, and four noise deviations around the median "
-        "of that). One more run that held as they did would leave that range with probability at "
-        "most 2/(h + 1)"
-    ),
-    OWN_BAND: (
-        "a monitor warns at the first of three consecutive iterations further than four noise "
-        "deviations from the median of its own first tenth (at least eight iterations); the noise "
-        "is the scaled median absolute deviation of the differences between iterations, over √2. "
-        "Learning itself leaves this band, so runs that held are counted too"
-    ),
-}
 
 
 def stability_table(study: Study) -> pd.DataFrame:
@@ -165,86 +134,3 @@ def held_ids(study: Study) -> list[str]:
     finished = study.runs.loc[study.runs["outcome"] == "ok", "run_id"]
     found = collapses(study).set_index("run_id")["collapse"]
     return [run_id for run_id in finished if np.isnan(found[run_id])]
-
-
-def head_of(values: FloatArray) -> FloatArray:
-    """Return the first tenth of a curve, at least HEAD_MIN points."""
-    return values[: max(HEAD_MIN, round(HEAD_SHARE * len(values)))]
-
-
-def own_band(values: FloatArray) -> tuple[float, float]:
-    """Return low and high of the band of a curve's first iterations; see RULES[OWN_BAND]."""
-    head = head_of(values)
-    centre = float(np.median(head))
-    half = max(BAND_WIDTH * noise_scale(head), 1e-9 + 1e-6 * abs(centre))
-    return centre - half, centre + half
-
-
-def warnings(study: Study) -> pd.DataFrame:
-    """Find, per run, monitor and rule, the first iteration at which the monitor leaves its band.
-
-    Returns:
-        One row a (rule, run, monitor): rule, arm, seed, monitor, held, low, high, first (iteration,
-        NaN if never), event (the iteration at which gold falls below its start; where it never
-        does, the tagged collapse; NaN for neither) and lead = event − first. `runs that held` is
-        left out where fewer than MIN_HELD runs held, and is judged on the other runs alone.
-    """
-    held = set(held_ids(study))
-    rows = []
-    for monitor in WATCHED:
-        found = {run: finite(study, run, monitor) for run in study.runs["run_id"]}
-        found = {run: curve for run, curve in found.items() if len(curve[0]) >= HEAD_MIN}
-        healthy = [curve[1] for run, curve in found.items() if run in held]
-        for _, run in study.runs[study.runs["run_id"].isin(list(found))].iterrows():
-            steps, values = found[run["run_id"]]
-            bands = {OWN_BAND: own_band(values)}
-            if len(healthy) >= MIN_HELD and run["run_id"] not in held:
-                together = np.concatenate([*healthy, head_of(values), own_band(values)])
-                bands[HELD_RANGE] = float(together.min()), float(together.max())
-            for rule, (low, high) in bands.items():
-                place = first_streak((values < low) | (values > high))
-                first = np.nan if place is None else float(steps[place])
-                event = _event(study, run)
-                rows.append(
-                    {"rule": rule, "arm": run["arm"], "seed": run["seed"], "monitor": monitor}
-                    | {"held": run["run_id"] in held, "low": low, "high": high}
-                    | {"first": first, "event": event, "lead": event - first}
-                )
-    columns = ["rule", "arm", "seed", "monitor", "held", "low", "high", "first", "event", "lead"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _event(study: Study, run: "pd.Series[Any]") -> float:
-    found = collapses(study).set_index("run_id").loc[run["run_id"], "gold"]
-    return float(run["collapse_iteration"]) if np.isnan(found) else float(found)
-
-
-def warning_ranking(found: pd.DataFrame) -> pd.DataFrame:
-    """Rank monitors by how well a warning tells a fall from none, then by how long before.
-
-        informedness = announced/falls − false_alarms/held
-
-    Args:
-        found: what `warnings` returned.
-    Returns:
-        One row a (rule, monitor), best first: falls (runs in which gold fell, or that collapsed),
-        announced (of those, warned before the fall), lead_median, lead_min, lead_max over the
-        announced, held (runs that held and were judged), false_alarms among them, informedness
-        (the share announced alone where no run that held was judged).
-    """
-    rows = []
-    for (rule, monitor), group in found.groupby(["rule", "monitor"], sort=False):
-        fell, healthy = group[group["event"].notna()], group[group["held"]]
-        lead = fell.loc[fell["lead"] > 0, "lead"]
-        alarms = int(healthy["first"].notna().sum())
-        told = len(lead) / max(1, len(fell)) - alarms / max(1, len(healthy))
-        rows.append(
-            {"rule": rule, "monitor": monitor, "falls": len(fell), "announced": len(lead)}
-            | {"lead_median": lead.median(), "lead_min": lead.min(), "lead_max": lead.max()}
-            | {"held": len(healthy), "false_alarms": alarms, "informedness": told}
-        )
-    columns = ["rule", "monitor", "falls", "announced", "lead_median", "lead_min", "lead_max"]
-    ranking = pd.DataFrame(rows, columns=[*columns, "held", "false_alarms", "informedness"])
-    return ranking.sort_values(
-        ["rule", "informedness", "lead_median"], ascending=False, kind="stable"
-    ).reset_index(drop=True)

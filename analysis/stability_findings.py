@@ -5,11 +5,12 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from analysis import stability
+from analysis.alarms import HORIZON
 from analysis.finding import Finding
 from analysis.runs import Study
 from analysis.selection import MAX_ARMS, shown_arms
-from workbench.glossary import GLOSSARY
+from analysis.traces import ITERATION
+from workbench.glossary import PAPER_FOUR
 
 
 def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
@@ -53,48 +54,63 @@ def _collapse_sentence(arm: str, k: int, n: int, at: "pd.Series[float]") -> str:
     return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}{when} ({sure})."
 
 
-def warning_findings(ranking: pd.DataFrame, *, is_judged: bool = True) -> list[Finding]:
-    """Say which monitors warned before gold fell, by how long, and how often in vain.
+PAPER = (*PAPER_FOUR, "ppo/policy_loss", "ppo/value_loss")
+"""Monitors of which "Secrets of RLHF" says whether they warn: the page speaks of these and the first."""
+
+_UNJUDGED = (
+    "There is no gold judge: a run is called collapsed by some of these very monitors, so that one of "
+    "them moves before it is no evidence that it warns."
+)
+
+
+def warning_findings(study: Study, ranked: pd.DataFrame) -> list[Finding]:
+    """Say which monitors told a collapse ahead, by how long, and how often in vain.
 
     Args:
-        ranking: of `stability.warning_ranking`.
-        is_judged: whether there is a gold judge; without one a fall is the tagged collapse.
+        study: whose collapses they are.
+        ranked: of `ranking.ranking`.
     """
-    rules = ranking["rule"].unique().tolist()
-    rule = stability.HELD_RANGE if stability.HELD_RANGE in rules else stability.OWN_BAND
-    own = ranking[(ranking["rule"] == rule) & (ranking["falls"] > 0)]
+    source = "warning_ranking.csv"
+    own = ranked[~ranked["judged"].astype(bool) & ranked["telling"].notna()]
     if not len(own):
         return []
-    event = "gold fell below its start" if is_judged else "the run was called collapsed"
-    spoke = own[own["informedness"] > 0]
-    source = "warning_ranking.csv"
-    answers = [
-        Finding(_warning_sentence(row, event=event, is_first=place == 0), source)
-        for place, (_, row) in enumerate(spoke.iterrows())
+    monitors = own[own["monitor"] != ITERATION]
+    said = [
+        Finding(_warning_sentence(row, place, len(monitors)), source, is_minor=_is_minor(row, place))
+        for place, (_, row) in enumerate(monitors.iterrows())
     ]
-    silent = own["announced"] == 0
-    others = {
-        f"No warning before any of {own['falls'].max()} falls": own[silent],
-        "No news, since they warned as often in runs that held": own[
-            ~silent & (own["informedness"] <= 0)
-        ],
-    }
-    for what, which in others.items():
-        if names := [GLOSSARY[name].label for name in which["monitor"]]:
-            answers.append(Finding(f"{what}: {', '.join(names)}.", source))
-    if not is_judged:
-        text = "There is no gold judge: a run is called collapsed by these very monitors, so that one"
-        answers.append(Finding(f"{text} of them moves before it is no evidence that it warns.", source))
-    return [*answers, Finding(f"The rule: {stability.RULES[rule]}.", "warnings.csv")]
+    clock = own[own["monitor"] == ITERATION]
+    said += [Finding(_clock_sentence(row, monitors), source) for _, row in clock.iterrows()]
+    if not {"reward/gold", "eval/gold"} & study.metric_names:
+        said.append(Finding(_UNJUDGED, source))
+    return said
 
 
-def _warning_sentence(row: "pd.Series[Any]", *, event: str, is_first: bool) -> str:
-    label = GLOSSARY[row["monitor"]].label
-    median, low, high = row["lead_median"], row["lead_min"], row["lead_max"]
-    spread = f"{low:g} to {high:g}, " if high > low else ""
-    count = f"{spread}warned before {row['announced']} of {row['falls']} falls"
-    vain = f"; also in {row['false_alarms']} of {row['held']} runs that held" if row["held"] else ""
-    lead = f"{median:g} iteration{'s' if median != 1 else ''}"
-    if is_first:
-        return f"First: {label}, {lead} before {event} (median; {count}{vain})."
-    return f"Then {label}, {lead} (median; {count}{vain})."
+def _is_minor(row: "pd.Series[Any]", place: int) -> bool:
+    return place > 0 and row["monitor"] not in PAPER
+
+
+def _warning_sentence(row: "pd.Series[Any]", place: int, count: int) -> str:
+    ends = f" [{row['low']:.2f}, {row['high']:.2f}]" if pd.notna(row["low"]) else ""
+    rank = f"first of {count} monitors" if place == 0 else f"place {place + 1}"
+    return f"{row['label']}, {rank}: {_alarm_words(row)}; AUROC {row['auroc']:.2f}{ends}."
+
+
+def _alarm_words(row: "pd.Series[Any]") -> str:
+    falls = f"{row['falls']} collapse{'s' if row['falls'] != 1 else ''}"
+    if not row["announced"]:
+        return f"no alarm before any of {falls}"
+    low, high = row["lead_low"], row["lead_high"]
+    spread = f" (median; {low:g} to {high:g})" if high > low else ""
+    lead = f"alarm {row['lead_median']:g} iterations ahead{spread} of {row['announced']} of {falls}"
+    return f"{lead}, in vain in {row['false_alarms']} of {row['held']} runs that held"
+
+
+def _clock_sentence(row: "pd.Series[Any]", monitors: pd.DataFrame) -> str:
+    """Say what the time alone tells, and how many monitors beat it."""
+    better = int(monitors["beats_iteration"].astype(bool).sum())
+    return (
+        f"The iteration alone, which a monitor has to beat: AUROC {row['auroc']:.2f}; {better} of "
+        f"{len(monitors)} monitors beat it with certainty. AUROC is for a collapse within {HORIZON} "
+        f"iterations, with its 95 % interval over {row['runs']} runs."
+    )

@@ -6,8 +6,11 @@ from functools import cached_property
 import pandas as pd
 
 from analysis import effects, factorial, frontier, importance, shapley, stability
+from analysis.alarms import alarm_times
 from analysis.curves import curve_table
+from analysis.early_warning import warning_scores
 from analysis.outcomes import outcome_table
+from analysis.ranking import ranking
 from analysis.reward_model import accuracy_table, loss_table, margin_table
 from analysis.runs import Study, remembered
 from analysis.selection import objective
@@ -52,14 +55,24 @@ class Tables:
         return outcome_table(self._study, self.arms)
 
     @cached_property
-    def warnings(self) -> pd.DataFrame:
-        """A row a rule, run and monitor: when the monitor warned."""
-        return stability.warnings(self._study)
+    def drift(self) -> pd.DataFrame:
+        """A row a run and monitor: its drift and its spikes."""
+        return stability.drift_table(self._study)
+
+    @cached_property
+    def warning_scores(self) -> pd.DataFrame:
+        """A row a monitor and horizon: how well its value so far tells a collapse ahead."""
+        return warning_scores(self._study)
+
+    @cached_property
+    def warning_times(self) -> pd.DataFrame:
+        """A row a run and monitor: when its alarm went off, and how long before the collapse."""
+        return alarm_times(self._study)
 
     @cached_property
     def warning_ranking(self) -> pd.DataFrame:
-        """A row a rule and monitor: falls announced, leads, false alarms."""
-        return stability.warning_ranking(self.warnings)
+        """A row a monitor, the best first: forecasts and alarms together."""
+        return ranking(self._study)
 
     @cached_property
     def survival(self) -> pd.DataFrame:

@@ -18,7 +18,9 @@ BoolArray = npt.NDArray[np.bool_]
 SECTIONS = ("policy/", "reward/", "ppo/", "eval/")
 """Metrics that are looked at as monitors: what a run records of itself, but neither cost nor outcome."""
 
-JUDGED = frozenset({"reward/gold", "reward/gap", "eval/gold", "eval/win_rate"})
+JUDGED = frozenset(
+    {"reward/gold", "reward/gap", "eval/gold", "eval/win_rate", "eval/win", "eval/tie", "eval/loss"}
+)
 """Monitors that ask the gold judge, which decides what a collapse is: no news where they warn."""
 
 ITERATION = "iteration"

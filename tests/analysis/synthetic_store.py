@@ -91,22 +91,25 @@ def curves(plan: Plan, arm: Arm, place: int) -> dict[str, np.ndarray]:
         "policy/reference_perplexity": 2.4 * np.exp(0.3 * after(PERPLEXITY_LEAD)) + noise(0.02),
         "policy/entropy": 0.9 - 0.2 * learn + noise(0.01),
         "policy/distinct": 0.99 - 0.01 * after(PERPLEXITY_LEAD) + noise(0.003),
-        "policy/repeated": 0.05 + 0.01 * after(PERPLEXITY_LEAD) + np.abs(noise(0.003)),
-        "policy/truncated": 0.01 + 0.01 * after(LENGTH_LEAD) + np.abs(noise(0.003)),
         "ppo/policy_loss": noise(0.01),
         "ppo/value_loss": 0.5 * np.exp(-step / 10.0) + noise(0.01),
         "ppo/approx_kl": 0.01 + noise(0.001),
-        "ppo/clip_fraction": 0.05 + np.abs(noise(0.01)),
-        "ppo/explained_variance": learn + noise(0.02),
         "ppo/policy_gradient_norm": 1.0 + noise(0.1),
+        "eval/win_rate": np.clip(0.5 + 0.3 * (gold - GOLD_START) + noise(0.01), 0.0, 1.0),
         "eval/held_out_perplexity": 3.0 + 0.3 * learn + 0.1 * after(KL_LEAD) + noise(0.01),
         "time/iteration_seconds": 0.5 + np.abs(noise(0.02)),
     }
-    for name, z in (("q05", -1.64), ("q25", -0.67), ("q50", 0.0), ("q75", 0.67), ("q95", 1.64)):
-        values[f"reward/{name}"] = proxy + z * (1.0 - 0.3 * learn)
-    won = values["eval/win_rate"] = np.clip(0.5 + 0.3 * (gold - GOLD_START) + noise(0.01), 0.05, 0.95)
+    won = values["eval/win_rate"]
     ties = 0.1 * np.minimum(won, 1.0 - won)
     values |= {"eval/win": won - ties / 2, "eval/tie": ties, "eval/loss": 1.0 - won - ties / 2}
+    values |= {
+        "policy/repeated": 0.05 + np.abs(noise(0.003)),
+        "policy/truncated": 0.01 + np.abs(noise(0.003)),
+        "ppo/clip_fraction": 0.05 + np.abs(noise(0.01)),
+        "ppo/explained_variance": learn + noise(0.02),
+    }
+    for name, z in (("q05", -1.64), ("q25", -0.67), ("q50", 0.0), ("q75", 0.67), ("q95", 1.64)):
+        values[f"reward/{name}"] = proxy + z * (1.0 - 0.3 * learn)
     values["reward/gap"] = (proxy - PROXY_START) / 1.1 - (gold - GOLD_START) / 0.9
     unwanted = set(plan.drop)
     if not plan.gold:

@@ -96,6 +96,7 @@ def test_every_monitor_of_a_study_is_scored_at_every_horizon(study: Study) -> No
     assert (found.groupby("monitor")["horizon"].agg(list).map(tuple) == (10, 20, 40)).all()
     assert set(found.loc[found["judged"], "monitor"]) == {
         *("reward/gold", "reward/gap", "eval/gold", "eval/win_rate"),
+        *("eval/win", "eval/tie", "eval/loss"),
     }
     planted = found[(found["monitor"] == "policy/kl_to_sft") & (found["horizon"] == 10)].iloc[0]
     assert planted["auroc"] > 0.95 and planted["direction"] == "up"

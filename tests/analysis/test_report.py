@@ -1,4 +1,3 @@
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,7 +8,7 @@ import pandas as pd
 import pytest
 
 import analysis.report
-from analysis import effects, plots, stability
+from analysis import effects, plots
 from analysis.findings import findings
 from analysis.limits import limits
 from analysis.provenance import samples
@@ -51,7 +50,7 @@ def test_a_report_is_written_where_torch_cannot_be_imported(report: Path) -> Non
 
 def test_the_page_asks_for_nothing_outside_itself(page: Page) -> None:
     assert page.resources
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.resources)
+    assert all(address.startswith("data:image/svg+xml,") for address in page.resources)
     assert not {"script", "link", "iframe", "object"} & set(page.elements)
     assert "@import" not in page.text and "url(" not in page.text
 
@@ -72,7 +71,7 @@ def test_links_lead_into_the_page_to_files_beside_it_and_to_mlflow(
 
 def test_every_figure_is_inline_twice_and_lies_beside_the_page(page: Page, report: Path) -> None:
     inline = [one for one in page.resources if one.startswith("data:")]
-    drawn = [name for name in plots.FIGURES if name not in plots.OF_DESIGNS]
+    drawn = [name for name in plots.FIGURES if name == "wins" or name not in plots.TABLE_OF]
     assert len(inline) == 2 * len(drawn)
     for name in drawn:
         assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -118,34 +117,32 @@ def test_sentences_on_collapse_can_be_written_again_from_the_csv(report: Path, s
     assert said[1].startswith("ppo_max held: none of 5 runs collapsed")
 
 
-def test_the_first_monitor_is_named_with_its_lead(report: Path) -> None:
-    with open(report / "findings.csv", encoding="utf-8") as file:
-        rows = [row["finding"] for row in csv.DictReader(file)]
-    first = next(row for row in rows if row.startswith("First: "))
-    assert first == (
-        "First: KL to the SFT policy, 14 iterations before gold fell below its start "
-        "(median; warned before 5 of 5 falls)."
-    )
-    ranking = pd.read_csv(report / "warning_ranking.csv")
-    assert ranking.iloc[0]["rule"] == stability.HELD_RANGE
-    assert ranking.iloc[0]["lead_median"] == 14
+def test_sentences_on_warnings_can_be_written_again_from_the_csv(report: Path, study: Study) -> None:
+    found = pd.read_csv(report / "findings.csv")
+    said = found.loc[found["source"] == "warning_ranking.csv", "finding"].tolist()
+    again = warning_findings(study, pd.read_csv(report / "warning_ranking.csv"))
+    assert said == [one.text for one in again]
 
 
-def test_monitors_that_warn_in_every_run_are_called_no_news(study: Study) -> None:
-    found = stability.warnings(study)
-    ranking = stability.warning_ranking(found[found["rule"] == stability.OWN_BAND])
-    said = [one.text for one in warning_findings(ranking)]
-    assert said[0].startswith("First: perplexity of responses, 4 iterations before gold fell")
-    no_news = next(text for text in said if text.startswith("No news"))
-    assert "KL to the SFT policy" in no_news and "perplexity" not in no_news
-    assert not any("KL to the SFT policy" in text for text in said if text.startswith("Then"))
+def test_the_first_monitor_is_named_with_its_lead(study: Study) -> None:
+    said = [one for one in warning_findings(study, tables_of(study).warning_ranking) if not one.is_minor]
+    # planted: KL leaves its range 15 iterations before the fall, length 10; of these an alarm takes two
+    kl = next(one.text for one in said if one.text.startswith("KL to the SFT policy, "))
+    assert "alarm 13 iterations ahead" in kl and "of 5 of 5 collapses" in kl
+    length = next(one.text for one in said if one.text.startswith("response length, "))
+    assert "alarm 8 iterations ahead" in length
+    loss = next(one.text for one in said if one.text.startswith("policy loss, "))
+    assert "no alarm before any of 5 collapses" in loss
+    assert said[0].text.split(":")[0].endswith("monitors")
+    assert said[-1].text.startswith("The iteration alone, which a monitor has to beat: AUROC")
 
 
-def test_without_a_judge_a_monitor_that_moves_first_is_not_called_evidence(study: Study) -> None:
-    ranking = stability.warning_ranking(stability.warnings(study))
-    said = [one.text for one in warning_findings(ranking, is_judged=False)]
-    assert "before the run was called collapsed" in said[0]
-    assert any("no evidence that it warns" in text for text in said)
+def test_without_a_judge_a_monitor_that_moves_first_is_not_called_evidence(
+    make_study: Callable[[Plan], Study],
+) -> None:
+    study = make_study(replace(QUICKSTART, gold=False))
+    said = [one.text for one in warning_findings(study, tables_of(study).warning_ranking)]
+    assert not said or any("no evidence that it warns" in text for text in said)
 
 
 def test_curves_in_the_csv_are_interquartile_means_of_the_runs(report: Path, study: Study) -> None:
@@ -205,7 +202,7 @@ LIMITS = {
     "few seeds": (SMALL, "5 paired seeds cannot give a two-sided sign-flip p below 0.0625"),
     "none held": (
         replace(SMALL, arms={"vanilla": QUICKSTART.arms["vanilla"]}),
-        "0 runs held to the end; fewer than 3 give no range of healthy values",
+        "No monitor could be judged as a warning: ",
     ),
 }
 
