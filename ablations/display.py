@@ -48,7 +48,7 @@ class Display:
 
     def say(self, message: str) -> None:
         """Write a line above the view."""
-        self._console.print(message, highlight=False, soft_wrap=True)
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, statuses: list[Status]) -> None:
         """Show how the cells stand."""

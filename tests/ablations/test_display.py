@@ -64,6 +64,12 @@ def test_without_a_terminal_each_end_is_a_line(capsys: pytest.CaptureFixture[str
     ]
 
 
+def test_a_line_is_written_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display(toy_plan().outline) as display:
+        display.say("RuntimeError: [enforce fail at alloc_cpu.cpp] can't allocate memory")
+    assert "[enforce fail at alloc_cpu.cpp]" in capsys.readouterr().err
+
+
 def test_few_cells_have_a_row_each() -> None:
     [table] = status_tables(STATUSES, 4)
     assert table.row_count == 4
