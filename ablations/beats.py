@@ -84,7 +84,10 @@ class AttributeBeats:
 
 @dataclass
 class Listener:
-    """Notes when it last heard something new of each trial.
+    """Notes when it last heard something new of each trial, by a clock of its own.
+
+    However long ago it listened before, that counts as half of the grace at most. While a storage was
+    locked or away nobody could be heard, and afterwards everybody has the other half to speak up.
 
     Attributes:
         grace_seconds: silence after which a trial's process is taken for dead.
@@ -92,19 +95,22 @@ class Listener:
 
     grace_seconds: float
     _heard: dict[int, tuple[int, float]] = field(default_factory=dict, init=False)
+    _listened: float = field(default=0.0, init=False)
+    _last: float = field(default_factory=time.monotonic, init=False)
+
+    def listen(self) -> None:
+        """Say that all signs of life that there are have just been read."""
+        now = time.monotonic()
+        self._listened += min(now - self._last, self.grace_seconds / 2)
+        self._last = now
 
     def is_silent(self, trial_id: int, beat: Beat) -> bool:
         """Say whether nothing new was heard for too long."""
-        now = time.monotonic()
-        count, since = self._heard.get(trial_id, (-1, now))
+        count, since = self._heard.get(trial_id, (-1, self._listened))
         if beat.count != count:
-            self._heard[trial_id] = (beat.count, now)
+            self._heard[trial_id] = (beat.count, self._listened)
             return False
-        return now - since > self.grace_seconds
-
-    def start_anew(self) -> None:
-        """Forget everything, after a time in which nothing could be heard from anybody."""
-        self._heard.clear()
+        return self._listened - since > self.grace_seconds
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -214,15 +214,10 @@ class Trials:
 
     def sweep(self) -> None:
         """Put cells back into the queue whose process is gone; fail those that kill each process."""
-        try:
-            lost = [trial for trial in self._trials(TrialState.RUNNING) if self._is_dead(trial)]
-        except Exception as error:
-            if not is_passing(error):
-                raise
-            self._listener.start_anew()
-            return
-        for trial in lost:
-            self._bury(trial)
+        running = self._trials(TrialState.RUNNING)
+        self._listener.listen()
+        for lost in filter(self._is_dead, running):
+            self._bury(lost)
 
     def status(self) -> list[Status]:
         """Say how every cell stands, in the order of the design."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,9 @@ def test_a_worker_elsewhere_is_taken_for_dead_only_when_nothing_new_is_heard(
     trials.sweep()
     assert trials.status()[0].iteration == 1
     assert not claim.is_lost
-    time.sleep(0.25)
-    trials.sweep()
+    for _ in range(3):
+        time.sleep(0.15)
+        trials.sweep()
     assert states(trials)[0] == "stopped"  # in the queue again, with what it has done
 
 
@@ -221,15 +223,38 @@ def test_a_completed_cell_stays_done_whatever_is_enqueued_after_it(trials: Trial
     assert len(trials.study.trials) == 4
 
 
-def test_silence_begins_when_the_listener_last_heard_something_new() -> None:
-    listener = Listener(grace_seconds=0.05)
-    assert not listener.is_silent(1, Beat(count=1))
-    time.sleep(0.06)
-    assert not listener.is_silent(1, Beat(count=2))
-    time.sleep(0.06)
-    assert listener.is_silent(1, Beat(count=2))
-    listener.start_anew()
-    assert not listener.is_silent(1, Beat(count=2))
+@pytest.fixture
+def is_silent(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, int], bool]:
+    """Let a listener with ten seconds of grace listen after so many seconds, and hear a beat's count."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    listener = Listener(grace_seconds=10)
+
+    def after(seconds: float, count: int) -> bool:
+        nonlocal now
+        now += seconds
+        listener.listen()
+        return listener.is_silent(1, Beat(count=count))
+
+    return after
+
+
+def test_silence_begins_when_the_listener_last_heard_something_new(
+    is_silent: Callable[[float, int], bool],
+) -> None:
+    assert not is_silent(0, 1)
+    assert not is_silent(4, 1)
+    assert not is_silent(4, 2)
+    assert [is_silent(4, 2) for _ in range(3)] == [False, False, True]
+    assert not is_silent(4, 3)
+
+
+def test_a_time_in_which_nobody_could_be_heard_counts_as_half_the_grace(
+    is_silent: Callable[[float, int], bool],
+) -> None:
+    assert not is_silent(0, 1)
+    assert not is_silent(1000, 1)
+    assert [is_silent(4, 1) for _ in range(2)] == [False, True]
 
 
 def test_a_process_is_told_from_a_later_one_of_the_same_number() -> None:
