@@ -22,7 +22,7 @@ from ablations.processes import Process
 from ablations.pruners import make_pruner
 from ablations.storage import StorageError
 from ablations.trials import DONE, Claim, Outcome, Trials
-from workbench.checkpoint import CheckpointError
+from workbench.checkpoint import CheckpointError, last_iteration
 from workbench.environment import settle_process
 from workbench.errors import is_expected, one_sentence
 from workbench.parallel import Unheard, broadcast, is_main, leave, processes
@@ -130,7 +130,7 @@ class Worker:
         log = self._log(claim)
         pulse = Pulse(trials, claim, log.run.settings.iterations)
         try:
-            with pulse.beating():
+            with pulse.beating(last_iteration(log.run.folder)):
                 run_id, result = log.train(lambda: self.stop.is_asked or claim.is_lost)
             save_policy(log.run)
         except Interrupted:

@@ -103,6 +103,12 @@ def load_checkpoint(folder: Path, ppo: "Ppo", run: str) -> Progress | None:
     return None
 
 
+def last_iteration(folder: Path) -> int:
+    """Return the iterations that the newest checkpoint has kept, 0 if there is none."""
+    names = [path.stem for path in _checkpoints(folder)[:1]]
+    return int(names[0].rpartition("-")[2]) if names else 0
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
 
