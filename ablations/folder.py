@@ -1,5 +1,6 @@
 """The folder of a study, and what can be said of the study without loading its recipes."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -109,6 +110,14 @@ class StudyFolder:
     def cell(self, cell: Cell) -> Path:
         """Folder of one cell: checkpoints, and in the end the policy."""
         return self.path / "cells" / cell.folder_name
+
+    def tidy(self, cell: Cell) -> None:
+        """Remove what a done cell needs no longer, and what killed processes left half-written."""
+        folder = self.cell(cell)
+        for checkpoint in folder.glob("checkpoint-*"):
+            checkpoint.unlink(missing_ok=True)
+        for partial in folder.glob(".partial-*"):
+            shutil.rmtree(partial, ignore_errors=True)
 
     def beat(self, unit: str) -> Path:
         """File with the last sign of life of whoever trains a cell, or a proposed recipe."""

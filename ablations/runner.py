@@ -90,7 +90,10 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
             if not trials.is_on_disk:
                 trials.share({"plan": plan.content(), "weights": weights_hash(prepared)})
             Supervisor(trials, options.launcher, make_job(folder, plan), options.workers).run()
-        return trials.status()
+        statuses = trials.status()
+        for done in (status.cell for status in statuses if status.state in DONE):
+            folder.tidy(done)
+        return statuses
 
 
 def prepare_only(study: Study, home: Path, options: Options) -> Prepared:

@@ -111,13 +111,12 @@ class Worker:
     def _work_off(self, claim: Claim, trials: Trials) -> int:
         """Train the cells of a claim; 0, or what `_lead` returns."""
         while not claim.is_over:
-            folder = self.folder.cell(claim.cell)
+            cell = claim.cell
             ended = self._train(claim, trials)
             if isinstance(ended, int):
                 return ended
             trials.record(claim, ended)
-            for checkpoint in folder.glob("checkpoint-*.safetensors"):
-                checkpoint.unlink(missing_ok=True)
+            self.folder.tidy(cell)
         return 0
 
     def _train(self, claim: Claim, trials: Trials) -> Outcome | int:
