@@ -9,6 +9,7 @@ something new, so that machines whose clocks differ do not take each other for d
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,8 +57,9 @@ class FileBeats:
     seconds = 0.5
 
     def give(self, trial_id: int, file: Path, beat: Beat) -> None:
-        """Replace the file."""
-        write_whole(file, {"trial": trial_id, **vars(beat)})
+        """Replace the file; a full disk costs the sign and not the training."""
+        with suppress(OSError):
+            write_whole(file, {"trial": trial_id, **vars(beat)})
 
     def read(self, trial: FrozenTrial, file: Path) -> Beat:
         """Read the file; what an earlier trial of the cell left behind says how far it got."""

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import optuna
@@ -49,7 +49,7 @@ def open_storage(uri: str | None, journal: Path) -> BaseStorage:
         warnings.simplefilter("ignore", ExperimentalWarning)
         if uri is None:
             journal.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(journal), JournalLock(journal)))
+            return JournalStorage(_Journal(str(journal), JournalLock(journal)))
         kind = urlsplit(uri).scheme.partition("+")[0]
         if kind == "grpc":
             return _proxy(uri)
@@ -119,6 +119,24 @@ def masked(uri: str) -> str:
     if not parts.password:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+class _Journal(JournalFileBackend):
+    """A journal file that says in a sentence why it cannot be written."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines; of what a full disk took of them nothing counts.
+
+        Raises:
+            StorageError: if the disk is full.
+        """
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self._file_path}: {error.strerror};"
+                " make room, then run the same command again"
+            ) from error
 
 
 def _database(uri: str) -> BaseStorage:

@@ -206,7 +206,8 @@ def _is_over(trials: Trials) -> bool:
 
 
 def _give_up(error: Exception) -> int:
-    print(one_sentence(error), file=sys.stderr)
+    with suppress(OSError):  # the log may lie on the disk that is full
+        print(one_sentence(error), file=sys.stderr, flush=True)
     return STOPPED
 
 

@@ -72,10 +72,10 @@ def save_checkpoint(folder: Path, ppo: "Ppo", progress: Progress) -> Path:
     return path
 
 
-def cannot_write(path: Path, error: OSError) -> CheckpointError:
+def cannot_write(path: Path, error: OSError | SafetensorError) -> CheckpointError:
     """Say that a file cannot be written, and what to do."""
     return CheckpointError(
-        f"cannot write {path}: {error.strerror};"
+        f"cannot write {path}: {getattr(error, 'strerror', None) or error};"
         " make room or make the folder writable, then run the same command again"
     )
 

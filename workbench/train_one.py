@@ -1,8 +1,12 @@
 """One run outside of any study: prepare, train, log; taken up again by the same call."""
 
 import os
+import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+from workbench.checkpoint import cannot_write
 from workbench.parallel import Unheard, is_main
 from workbench.recipe import Recipe
 from workbench.run_log import RunLog
@@ -65,10 +69,17 @@ def save_policy(run: Run) -> Path:
     """Keep the final policy as a Hugging Face folder beside the checkpoints, whole or not at all.
 
     Several processes may call this; the main one writes.
+
+    Raises:
+        CheckpointError: if the disk is full.
     """
     policy, partial = run.folder / "policy", run.folder / f".partial-policy-{os.getpid()}"
     if is_main() and not policy.is_dir():
-        run.ppo.models.policy.model.save_pretrained(partial)
-        run.task.tokenizer.save_pretrained(partial)
-        partial.rename(policy)
+        try:
+            run.ppo.models.policy.model.save_pretrained(partial)
+            run.task.tokenizer.save_pretrained(partial)
+            partial.rename(policy)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise cannot_write(policy, error) from error
     return policy

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
@@ -85,4 +86,5 @@ class Uploader:
 
 
 def _say(message: str) -> None:
-    print(f"workbench: {message}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # it may go into a file, on a disk that is full
+        print(f"workbench: {message}", file=sys.stderr, flush=True)

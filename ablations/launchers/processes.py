@@ -61,7 +61,7 @@ class Processes:
         """Return the last line of the process that failed, or of the first one."""
         log = rank_log(self.log, self._failed or 0)
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"{self.name} said nothing in {log}"
+        return lines[-1].strip() if lines else f"{self.name} said nothing in {log}; is its disk full?"
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to each process."""
