@@ -12,7 +12,7 @@ from analysis import effects, store
 from analysis.comparison import Pair, compare
 from analysis.runs import Study, load
 from analysis.values import final_values
-from analysis.wording import number, p_note, quantity
+from analysis.wording import number, p_note, quantity, seeds_sentence
 from workbench.glossary import GLOSSARY
 
 
@@ -79,13 +79,20 @@ def _between(first: Study, second: Study, metrics: Sequence[str]) -> list[Pair]:
     return pairs
 
 
-def as_data(table: pd.DataFrame) -> dict[str, Any]:
-    """Return a comparison as plain data: rows, each with its sentence, and a note on p."""
+def advice(table: pd.DataFrame, difference: float | None) -> list[str]:
+    """Say for each row how many seeds would find a difference of interest; nothing if there is none."""
+    if difference is None:
+        return []
+    return [seeds_sentence(row, row["metric"], difference) for _, row in table.iterrows()]
+
+
+def as_data(table: pd.DataFrame, difference: float | None = None) -> dict[str, Any]:
+    """Return a comparison as plain data: rows, each with its sentence, a note on p, and `advice`."""
     rows = [
         {key: _plain(value) for key, value in row.items()} | {"sentence": effects.effect_sentence(row)}
         for _, row in table.iterrows()
     ]
-    return {"rows": rows, "note": p_note(table)}
+    return {"rows": rows, "note": p_note(table), "advice": advice(table, difference)}
 
 
 def _plain(value: Any) -> Any:
@@ -94,8 +101,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def as_page(table: pd.DataFrame) -> Group:
-    """Return a comparison as a table with its sentences, to be printed by rich."""
+def as_page(table: pd.DataFrame, difference: float | None = None) -> Group:
+    """Return a comparison as a table with its sentences and `advice`, to be printed by rich."""
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("metric", "arm", "against"):
         drawn.add_column(name, overflow="fold")
@@ -108,4 +115,4 @@ def as_page(table: pd.DataFrame) -> Group:
         tests = (f"{row['p']:.3g}", f"{row['p_holm']:.3g}", number(row["detectable"]))
         drawn.add_row(known, row["arm"], row["against"], str(row["n"]), size, ends, *tests)
     said = [effects.effect_sentence(row) for _, row in table.iterrows()]
-    return Group(drawn, "", *said, *filter(None, ["", p_note(table)]))
+    return Group(drawn, "", *said, "", p_note(table), *advice(table, difference))

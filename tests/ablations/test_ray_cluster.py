@@ -91,7 +91,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 
 def cells(home: Path) -> list[Status]:
     folder = find_study(home, "toy")
-    return Trials(folder, folder.plan()).status()
+    return Trials(folder, folder.outline()).status()
 
 
 def states(home: Path) -> list[str]:

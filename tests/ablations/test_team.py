@@ -7,6 +7,7 @@ import pytest
 from ablations.launchers.local import Local
 from ablations.runner import Options, ablate
 from tests.ablations.toy import points, run_names, toy
+from workbench import plugins
 
 TOGETHER = Options(workers=1, command="", device="cpu", threads=1, launcher=Local("cpu", processes=2))
 
@@ -36,8 +37,9 @@ class Breaks(AdvantageTransform):
 
 
 def test_a_run_that_fails_on_both_is_recorded_once_and_the_others_go_on(
-    prepared: Path, tmp_path: Path
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plugins, "_files", {})  # other tests shall not see the plugin
     plugin = tmp_path / "breaks.py"
     plugin.write_text(BREAKS)
     arms = {"broken": {"recipe": "vanilla", "with": {"breaks": True}}, "vanilla": "vanilla"}

@@ -64,6 +64,15 @@ def test_the_page_has_the_numbers_and_the_sentence(quickstart: str) -> None:
         assert name in page
 
 
+def test_the_seeds_that_a_difference_needs_are_said_when_asked_for(quickstart: str) -> None:
+    table = terminal.compared(["demo"], quickstart, ["final/gold"])
+    [said] = terminal.as_data(table, 0.2)["advice"]
+    assert said.startswith("Final gold score: to find a difference of 0.200 in four studies out of five")
+    assert terminal.as_data(table)["advice"] == []
+    with pytest.raises(ValueError, match="no number of seeds finds a difference of zero"):
+        terminal.as_page(table, 0.0)
+
+
 def test_the_command_prints_json_that_programs_can_read(
     quickstart: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

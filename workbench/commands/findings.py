@@ -47,6 +47,9 @@ def compare(
     metric: Annotated[
         list[str] | None, typer.Option(help="Metric at the end of a run (repeatable); else all.")
     ] = None,
+    difference: Annotated[
+        float | None, typer.Option(help="Say how many seeds would find a difference of this size.")
+    ] = None,
     home: HomeOption = HOME,
     tracking_uri: StoreOption = None,
     as_json: JsonOption = False,
@@ -55,13 +58,13 @@ def compare(
 
     Examples: workbench compare quickstart vanilla ppo_max
 
-    workbench compare before after --metric final/gold --json
+    workbench compare before after --metric final/gold --difference 0.2 --json
     """
     from analysis.terminal import as_data, as_page, compared
     from workbench.tracking import default_store
 
     table = compared(names, default_store(home, tracking_uri).uri, metric or [])
-    show(as_data(table) if as_json else as_page(table), as_json)
+    show(as_data(table, difference) if as_json else as_page(table, difference), as_json)
 
 
 def watch(
