@@ -1,7 +1,7 @@
 """Search studies: which parameters mattered (fANOVA, PED-ANOVA), and which trials are best.
 
-Importances are for what a sampler drew. On a design they mislead: they gave a leave-one-out study with
-effects of 4, 2, 0.1 and −0.1 the importances 0, 0, 0 and 1.
+Importances are for what a sampler drew. On a design they mislead: of a leave-one-out study with effects
+of 4, 2, 0.1 and −0.1, PED-ANOVA, Optuna's default, gives more than 0.9 to the last.
 """
 
 import math

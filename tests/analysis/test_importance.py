@@ -101,3 +101,15 @@ def test_the_attained_kl_stands_beside_a_single_objective() -> None:
     table = importance.pareto(made_study(finals, ["t0", "t1"], design=design))
     assert table[KL].tolist() == [3.0, 4.0]
     assert table["is_efficient"].tolist() == [False, True] and table["feasible"].all()
+
+
+def test_importances_of_a_leave_one_out_mislead_which_is_why_designs_get_none() -> None:
+    effects = {"a": 4.0, "b": 2.0, "c": 0.1, "d": -0.1}
+    params, gold = {}, []
+    for copy in range(5):
+        for out in ("", *effects):
+            params[f"{copy}-{out}"] = {f"trick.{name}": "true" for name in effects if name != out}
+            gold.append(sum(effect for name, effect in effects.items() if name != out) + 0.001 * copy)
+    as_if = made_study({GOLD: np.array([gold])}, list(params), design=SEARCH, params=params)
+    table = importance.importances(as_if, GOLD).set_index("parameter")
+    assert table.loc["d", "ped_anova"] > 0.9
