@@ -1,5 +1,6 @@
 """From spool to store: every point once and in order, whatever was interrupted or sent before."""
 
+import gc
 import math
 import re
 import shutil
@@ -190,6 +191,24 @@ def test_a_failed_run_that_is_tried_again_loses_its_error(
     assert run.info.status == "RUNNING"
     assert run.data.tags["outcome"] == "running"
     assert "error" not in run.data.tags
+
+
+def test_the_collector_is_on_again_after_a_batch_that_failed(
+    store: Store, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.log([record(0)])
+    seen: list[bool] = []
+    delivery = delivered(store, spool)
+
+    def fail(*_: Any, **__: Any) -> None:
+        seen.append(gc.isenabled())
+        raise MlflowException("connection reset")
+
+    spool.log([record(1)])
+    monkeypatch.setattr(MlflowClient, "log_batch", fail)
+    with pytest.raises(AwayError):
+        delivery.advance()
+    assert (seen, gc.isenabled()) == ([False], True)
 
 
 def test_large_logs_are_cut_between_steps(

@@ -5,7 +5,9 @@ are never sent, and a batch whose answer was lost has the same timestamps, so ML
 A run that is finished in the store has everything, whoever sent it: nothing changes it any more.
 """
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -95,29 +97,36 @@ class Delivery:
 
     def _log(self, metrics: list[Metric]) -> None:
         for first in range(0, len(metrics), BATCH):
-            self._client.log_batch(self.run_id, metrics=metrics[first : first + BATCH])
+            with _collector_paused():
+                self._client.log_batch(self.run_id, metrics=metrics[first : first + BATCH])
 
     def _open(self, entry: Entry) -> None:
         """Find the run that was begun before, or create it; say what it is."""
         client, self.name = self._client, entry["name"]
         experiment = self._store.experiment(client, entry["experiment"])
         mine = f"tags.`workbench.cell` = '{self.name}' and tags.`workbench.run` = '{entry['run']}'"
-        found = list(client.search_runs([experiment], mine)) or [
-            client.create_run(
-                experiment, start_time=entry["time"], tags=entry["tags"], run_name=self.name
-            )
-        ]
-        self.run_id = str(found[0].info.run_id)
-        self._note(found[0])
+        found = list(client.search_runs([experiment], mine))
+        run = found[0] if found else self._create(experiment, entry)
+        self.run_id = str(run.info.run_id)
+        self._note(run)
         if self.is_finished:
             return
-        client.update_run(self.run_id, status="RUNNING")
-        if "error" in found[0].data.tags:
-            client.delete_tag(self.run_id, "error")
         params = [Param(key, value) for key, value in entry["params"].items()]
         for first in range(0, len(params), PARAMS):
             client.log_batch(self.run_id, params=params[first : first + PARAMS])
-        client.log_batch(self.run_id, tags=marks(entry["tags"]))
+        if found:
+            self._reopen(run, entry)
+
+    def _create(self, experiment: str, entry: Entry) -> Any:
+        return self._client.create_run(
+            experiment, start_time=entry["time"], tags=entry["tags"], run_name=self.name
+        )
+
+    def _reopen(self, run: Any, entry: Entry) -> None:
+        self._client.update_run(self.run_id, status="RUNNING")
+        if "error" in run.data.tags:
+            self._client.delete_tag(self.run_id, "error")
+        self._client.log_batch(self.run_id, tags=marks(entry["tags"]))
 
     def _close(self, entry: Entry) -> None:
         self._client.log_batch(self.run_id, tags=marks(entry["tags"]))
@@ -165,3 +174,19 @@ def points(metrics: Mapping[str, float], time_ms: int, step: int) -> list[Metric
 def marks(tags: Mapping[str, str]) -> list[RunTag]:
     """Return tags as MLflow wants them."""
     return [RunTag(key, value) for key, value in tags.items()]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the garbage collector.
+
+    MLflow makes thousands of objects of a batch, all gone at its end. Left alone, the collector counts
+    them, and walks over everything that importing torch has left: a third of a second, again and again.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
