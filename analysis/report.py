@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -164,5 +163,7 @@ def _picture(study: Study, name: str, folder: Path) -> dict[str, str]:
 
 def _inline(svg: bytes) -> str:
     """Write an SVG as an address that holds it; a fifth shorter than in base 64."""
-    text = svg.decode("utf-8").replace('"', "'")
-    return "data:image/svg+xml," + quote(text, safe=" !$'()*+,-./:;=?@[]_~")
+    return "data:image/svg+xml," + svg.decode("utf-8").translate(_ESCAPED)
+
+
+_ESCAPED = str.maketrans({'"': "'", "\n": " "} | {one: f"%{ord(one):02X}" for one in "<>#%&"})

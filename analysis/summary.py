@@ -15,12 +15,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from analysis.curves import curve
+from analysis.curves import MAX_POINTS, curve
 from analysis.runs import Study, load
 from analysis.selection import shown_arms
 
 BATCH = 1000
 """Most metric points that MLflow takes in one call."""
+
+MOST_POINTS = 50_000
+"""About the most points of a summary: ten seconds for a SQLite store."""
 
 _ROLE = "workbench.summary"
 _LOG = logging.getLogger(__name__)
@@ -39,8 +42,8 @@ def summarise(study: Study, report: Path | None = None) -> None:
     """Write or refresh the summary of a study; runs of an earlier summary are replaced.
 
     The new runs are written before the old are deleted, so that a summary is there at any moment.
-    Arms that figures do not show get their final metrics alone: a store takes minutes for a million
-    points.
+    A store takes minutes for a million points, so that curves are thinned to MOST_POINTS in all, and
+    arms that figures do not show get their final metrics alone.
 
     Args:
         study: as it was read.
@@ -99,10 +102,11 @@ def _log_arm(client: MlflowClient, run_id: str, study: Study, arm: str) -> None:
 
 def _points(study: Study, arm: str) -> Iterator[Metric]:
     """Give every finite point; an end that is NaN, for want of seeds, is left out."""
-    names = sorted(study.metric_names)
-    kept = names if arm in shown_arms(study) else [name for name in names if name.startswith("final/")]
+    names, shown = sorted(study.metric_names), shown_arms(study)
+    kept = names if arm in shown else [name for name in names if name.startswith("final/")]
+    steps = MOST_POINTS // (3 * max(1, len(names)) * max(1, len(shown)))
     for metric in kept:
-        found = curve(study, metric, arm)
+        found = curve(study, metric, arm, int(np.clip(steps, 20, MAX_POINTS)))
         ends: dict[str, Any] = {"iqm": found.centre, "low": found.low, "high": found.high}
         for name, values in ends.items():
             for step, value in zip(found.steps, values, strict=True):
