@@ -20,6 +20,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError
 
+from workbench.locks import held
+
 T = TypeVar("T")
 
 EXPERIMENT_TAG_LIMIT = 20_000
@@ -69,9 +71,10 @@ class Store:
     def connect(self) -> MlflowClient:
         """Return a client; the first one for a new database creates its tables."""
         database = sqlite_file(self.uri)
-        if database:
-            database.parent.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=self.uri)
+        if not database:
+            return MlflowClient(tracking_uri=self.uri)
+        with held(database.with_suffix(".lock")):  # MLflow breaks a new one that two open at once
+            return MlflowClient(tracking_uri=self.uri)
 
     def attempt(self, act: Callable[[], T]) -> T:
         """Do something with the store, once.
@@ -157,7 +160,7 @@ class Store:
                 return found
 
     def _sentence(self, verb: str, error: Exception) -> str:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split()).partition(" [SQL:")[0][:200]
         return self._without_password(f"the MLflow store {self.uri} {verb}: {reason}")
 
     def _without_password(self, text: str) -> str:
