@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -24,6 +25,8 @@ from ablations.locks import JournalLock
 T = TypeVar("T")
 PATIENCE_SECONDS = 300.0
 """How long a database that is locked, restarting or out of reach is waited for."""
+ATTEMPTS = 10
+"""At opening a new database whose tables others are making."""
 PASSING = {"sqlalchemy.exc.OperationalError", "sqlalchemy.exc.InterfaceError", "grpc.RpcError"}
 KINDS = (
     "a postgresql:// or grpc://host:port address, or nothing for a journal file in the study's folder"
@@ -143,11 +146,22 @@ def _database(uri: str) -> BaseStorage:
     """Open a database; each worker holds few connections, since many workers share the server."""
     arguments = {} if uri.startswith("sqlite") else {"pool_size": 2, "pool_pre_ping": True}
     try:
-        return get_storage(RDBStorage(uri, engine_kwargs=arguments))  # which caches what has ended
+        return get_storage(_open_or_make(uri, arguments))  # which caches what has ended
     except ImportError as error:
         raise StorageError(f"{error}; pip install 'ppo-workbench[postgres]'") from error
     except Exception as error:  # SQLAlchemy's and the driver's own classes have no common base
         raise StorageError(f"cannot open the storage {masked(uri)}: {_reason(error)}") from error
+
+
+def _open_or_make(uri: str, arguments: dict[str, Any]) -> RDBStorage:
+    """Open a database; of several that make the tables of a new one at once, all but one try again."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for _ in range(ATTEMPTS - 1):
+        with suppress(IntegrityError, ProgrammingError):
+            return RDBStorage(uri, engine_kwargs=arguments)
+        time.sleep(0.2)
+    return RDBStorage(uri, engine_kwargs=arguments)
 
 
 def _proxy(uri: str) -> BaseStorage:
