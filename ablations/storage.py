@@ -111,9 +111,10 @@ def patiently(act: Callable[[], T], patience_seconds: float = PATIENCE_SECONDS) 
 
 def is_passing(error: Exception) -> bool:
     """Say whether an error of a storage may pass: its server is away, or a row is locked."""
-    chain = (error, error.__cause__) if isinstance(error, StorageInternalError) else (error,)
-    kinds = {f"{kind.__module__}.{kind.__name__}" for e in chain for kind in type(e).__mro__}
-    return bool(kinds & PASSING)
+    cause: BaseException = error
+    while isinstance(cause, StorageError | StorageInternalError) and cause.__cause__:
+        cause = cause.__cause__
+    return bool({f"{kind.__module__}.{kind.__name__}" for kind in type(cause).__mro__} & PASSING)
 
 
 def masked(uri: str) -> str:

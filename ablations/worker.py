@@ -20,7 +20,7 @@ from ablations.opening import open_trials
 from ablations.plan import Plan, require_plan, tracking_store
 from ablations.processes import Process
 from ablations.pruners import make_pruner
-from ablations.storage import StorageError
+from ablations.storage import StorageError, patiently
 from ablations.trials import DONE, Claim, Outcome, Trials
 from workbench.checkpoint import CheckpointError, last_iteration
 from workbench.environment import settle_process
@@ -67,7 +67,8 @@ class Worker:
         if not is_main():
             return self._follow()
         try:
-            status = self._lead(open_trials(self.folder, self.plan), until_done)
+            trials = patiently(lambda: open_trials(self.folder, self.plan))
+            status = self._lead(trials, until_done)
         except StorageError as error:
             return _give_up(error)
         if status == 0:
