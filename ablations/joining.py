@@ -14,10 +14,10 @@ from ablations.launchers.base import Worker, make_job
 from ablations.launchers.local import Local
 from ablations.liveness import Stop
 from ablations.locks import write_whole
-from ablations.plan import require_plan
+from ablations.plan import ChangedStudyError, Plan, changes, require_plan
 from ablations.preparation import prepare_models
 from ablations.storage import masked, open_storage, patiently, require_shareable
-from ablations.trials import AGREEMENT
+from ablations.trials import AGREEMENT, Trials
 from ablations.worker import work
 from workbench.names import unknown
 from workbench.stages.prepare import Prepared
@@ -25,6 +25,11 @@ from workbench.stages.prepare import Prepared
 POLL_SECONDS = 0.25
 INTERRUPTED = 130
 """Exit status of a worker that was asked to stop, so that a scheduler knows that cells are left."""
+
+OTHER_MODELS = (
+    "this host prepares other weights than those that study {name} began with;"
+    " let it share the home folder of the host that began it (--home), instead of {home}"
+)
 
 
 class OtherModelsError(RuntimeError):
@@ -76,11 +81,35 @@ def reach(home: Path, name: str, storage: str | None) -> StudyFolder:
     prepared = folder.read_prepared() or prepare_models(folder, require_plan(folder), None)
     if weights_hash(prepared) != agreement["weights"]:
         folder.file.unlink()
-        raise OtherModelsError(
-            f"this host prepares other weights than those that study {name} began with;"
-            f" let it share the home folder of the host that began it (--home), instead of {home}"
-        )
+        raise OtherModelsError(OTHER_MODELS.format(name=name, home=home))
     return folder
+
+
+def share(trials: Trials, plan: Plan, prepared: Prepared | None = None) -> None:
+    """Keep what was agreed on beside the trials, for hosts that do not have the study's folder.
+
+    Args:
+        trials: of the study.
+        plan: what this host would agree on.
+        prepared: models of this host; None while they are not prepared.
+    Raises:
+        ChangedStudyError: if another host began the study with other settings.
+        OtherModelsError: if it began with other weights.
+    """
+    known, name = trials.agreement, plan.study.name
+    told = list(changes(known["plan"], plan.content())) if known else []
+    if told:
+        raise ChangedStudyError(
+            f"study {name} was begun in {masked(plan.storage or '')} with other settings:"
+            f" {'; '.join(told[:3])}; undo the change, or give the study another name"
+        )
+    before = known.get("weights")
+    weights = weights_hash(prepared) if prepared else before
+    if before and weights != before:
+        raise OtherModelsError(OTHER_MODELS.format(name=name, home=trials.folder.home))
+    agreement = {"plan": plan.content(), "weights": weights}
+    if agreement != known:
+        trials.share(agreement)
 
 
 def weights_hash(prepared: Prepared) -> str:
@@ -98,7 +127,7 @@ def _agreement(storage: str, name: str, folder: StudyFolder) -> dict[str, Any]:
     if name not in known:
         raise FileNotFoundError(unknown("study", name, known, where=masked(storage)))
     agreement = patiently(lambda: trials.get_study_user_attrs(known[name])).get(AGREEMENT)
-    if agreement is None:
+    if agreement is None or not agreement["weights"]:
         raise FileNotFoundError(f"study {name} is not prepared yet; wait for `workbench ablate`")
     return dict(json.loads(json.dumps(agreement)))
 

@@ -171,10 +171,10 @@ def compare(folder: StudyFolder, plan: Plan) -> Plan:
     old = read_plan(folder)
     if old is None:
         return plan
-    changes = list(_changes(old, plan))
-    if changes:
+    told = [*changes(old.content(), plan.content()), *_other_stores(old, plan)]
+    if told:
         raise ChangedStudyError(
-            f"study {folder.name} was begun with other settings: {'; '.join(changes[:3])};"
+            f"study {folder.name} was begun with other settings: {'; '.join(told[:3])};"
             f" undo the change, give the study another name, or delete {folder.path}"
         )
     return replace(plan, threads=old.threads, tracking_uri=old.tracking_uri, storage=old.storage)
@@ -212,19 +212,23 @@ def open_study(
     return change_study(require_plan(find_study(home, argument)).study, changes, plugins)
 
 
-def _changes(old: Plan, new: Plan) -> Iterator[str]:
-    for key in sorted({*old.settings, *new.settings}):
-        before, after = (plan.settings.get(key, "the default") for plan in (old, new))
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Say what differs between the contents of two plans, but for arms and seeds that were added."""
+    for key in sorted({*old["settings"], *new["settings"]}):
+        before, after = (plan["settings"].get(key, "the default") for plan in (old, new))
         if json.dumps(before) != json.dumps(after):
             yield f"{key} was {before} and is now {after}"
-    for arm, recipe in old.recipes.items():
-        if arm not in new.recipes:
+    for arm, recipe in old["recipes"].items():
+        if arm not in new["recipes"]:
             yield f"arm {arm} is gone"
-        elif new.recipes[arm] != recipe:
+        elif new["recipes"][arm] != recipe:
             yield f"arm {arm} is another recipe now"
-    gone = [seed for seed in old.study.seeds if seed not in new.study.seeds]
+    gone = [seed for seed in old["study"]["seeds"] if seed not in new["study"]["seeds"]]
     if gone:
         yield f"seeds {', '.join(map(str, gone))} are gone"
+
+
+def _other_stores(old: Plan, new: Plan) -> Iterator[str]:
     if new.tracking_uri and new.tracking_uri != old.tracking_uri:
         yield f"the MLflow store was {old.tracking_uri or 'the default'} and is now {new.tracking_uri}"
     if new.storage and new.storage != old.storage:

@@ -11,7 +11,7 @@ from ablations.cells import Cell
 from ablations.designs.facts import design_facts
 from ablations.estimate import Estimate, estimate
 from ablations.folder import StudyFolder
-from ablations.joining import weights_hash
+from ablations.joining import share
 from ablations.launchers.base import Launcher, make_job
 from ablations.launchers.local import Local
 from ablations.opening import look_at_trials, open_trials
@@ -78,17 +78,20 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
     Raises:
         LockedError: if the study is running already.
         ChangedStudyError: if it was begun with other settings.
+        OtherModelsError: if another host began it with other weights.
         StoppedError: if the disk is full or the MLflow store stays away.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
     """
     with begun(study, home, options) as (folder, plan, task):
         trials = open_trials(folder, plan)
+        if not trials.is_on_disk:
+            share(trials, plan)
         trials.sweep()
         trials.enqueue("missing", "failed")
         if any(status.state not in DONE for status in trials.status()):
             prepared = prepare_study(folder, plan, task)
             if not trials.is_on_disk:
-                trials.share({"plan": plan.content(), "weights": weights_hash(prepared)})
+                share(trials, plan, prepared)
             Supervisor(trials, options.launcher, make_job(folder, plan), options.workers).run()
         statuses = trials.status()
         for done in (status.cell for status in statuses if status.state in DONE):

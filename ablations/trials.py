@@ -163,13 +163,16 @@ class Trials:
             self._enqueue(cell)
         return len(cells)
 
+    @property
+    def agreement(self) -> Mapping[str, Any]:
+        """What `share` kept; empty before."""
+        kept = patiently(lambda: self.storage.get_study_user_attrs(self._study_id))
+        return dict(kept.get(AGREEMENT, {}))
+
     def share(self, agreement: Mapping[str, Any]) -> None:
         """Keep what the study's processes agreed on beside the trials, for hosts without its folder."""
-        known = patiently(lambda: self.storage.get_study_user_attrs(self._study_id)).get(AGREEMENT)
-        if known != agreement:
-            patiently(
-                lambda: self.storage.set_study_user_attr(self._study_id, AGREEMENT, dict(agreement))
-            )
+        content = dict(agreement)
+        patiently(lambda: self.storage.set_study_user_attr(self._study_id, AGREEMENT, content))
 
     def claim(self, process: Process) -> Claim | None:
         """Take the next cell that waits, or None if there is none."""
