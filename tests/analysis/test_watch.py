@@ -36,7 +36,7 @@ def alarms(study: Study) -> list[watch.Alarm]:
 
 
 def test_the_best_monitors_are_watched_and_none_twice_under_two_names(alarms: list[watch.Alarm]) -> None:
-    assert len(alarms) == 2 and alarms[0].monitor == "policy/kl_to_sft"
+    assert len(alarms) == 3 and alarms[0].monitor == "policy/kl_to_sft"
     assert not {alarm.monitor for alarm in alarms} & JUDGED
 
 
@@ -131,7 +131,7 @@ def test_the_command_prints_a_line_a_warning(
     asked = ("watch", "now", "--from", "demo", "--tracking-uri", stores, "--once")
     assert run(monkeypatch, *asked) == 0
     lines = capsys.readouterr()
-    assert len(lines.out.splitlines()) == 2 and lines.out.startswith("vanilla/s7, iteration ")
+    assert len(lines.out.splitlines()) == 3 and lines.out.startswith("vanilla/s7, iteration ")
     assert lines.err.startswith("watching KL to the SFT policy: ")
     assert run(monkeypatch, *asked, "--json", "--monitors", "1") == 0
     [fact] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
