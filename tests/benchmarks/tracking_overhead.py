@@ -110,13 +110,14 @@ def measure(study: "Study", home: Path, blocks: int) -> "list[Pair]":
 
 def tracked_trial(study: "Study", home: Path) -> Callable[[], object]:
     """Prepare the trial with the last seed; the worker does it, as in `workbench ablate`."""
+    from ablations.liveness import Stop
+    from ablations.opening import open_trials
     from ablations.runner import Options, begun, prepare_study
-    from ablations.trials import Trials
-    from ablations.worker import Stop, work
+    from ablations.worker import work
 
     with begun(study, home, Options(workers=os.cpu_count() or 1)) as (folder, plan, task):
         prepare_study(folder, plan, task)
-        Trials(folder, plan).enqueue("missing")
+        open_trials(folder, plan).enqueue("missing")
     return lambda: work(folder, Stop())
 
 
