@@ -9,7 +9,7 @@ from analysis.comparison import FOUND
 from analysis.design_findings import design_findings
 from analysis.finding import Finding
 from analysis.runs import Study
-from analysis.selection import MAX_ARMS, shown_arms
+from analysis.selection import MAX_ARMS, objective, shown_arms
 from analysis.stability_findings import collapse_findings, warning_findings
 from analysis.tables import HEADLINE, Tables
 from analysis.wording import label, p_note
@@ -45,8 +45,13 @@ def _effect_findings(study: Study, table: pd.DataFrame, *, is_start: bool) -> li
     rows = rows.loc[rows["metric"].map(order).sort_values(kind="stable").index]
     shown, source = shown_arms(study), "effects.csv"
     at_large = [Finding(text, source) for text in _effects_at_large(rows)]
+    spoken_of = HEADLINE if len(study.arms) <= MAX_ARMS else (objective(study), "final/kl_to_sft")
     said = [
-        Finding(effects.effect_sentence(row), source, is_minor=row["arm"] not in shown)
+        Finding(
+            effects.effect_sentence(row),
+            source,
+            is_minor=row["arm"] not in shown or row["metric"] not in spoken_of,
+        )
         for _, row in rows.iterrows()
     ]
     note = p_note(own)
@@ -62,6 +67,7 @@ def _effects_at_large(rows: pd.DataFrame) -> list[str]:
         found = own[own["verdict"] == FOUND]
         above, below = int((found["difference"] > 0).sum()), int((found["difference"] < 0).sum())
         against = own["against"].iloc[0]
+        against = f"their {against}" if against == effects.START else against
         said.append(
             f"{label(str(metric))}: of {len(own)} arms, {above} are above {against} and {below} "
             f"below; of {len(own) - len(found)} no difference was found."
@@ -71,17 +77,17 @@ def _effects_at_large(rows: pd.DataFrame) -> list[str]:
 
 def _price_findings(study: Study, tables: Tables) -> list[Finding]:
     """Say which arms have most gold for their KL, and where more KL bought less."""
-    shown, best = shown_arms(study), tables.frontier[tables.frontier["is_efficient"].astype(bool)]
+    best = tables.frontier[tables.frontier["is_efficient"].astype(bool)]
     said = []
     if len(best):
         text = frontier.frontier_sentence(best.sort_values("kl").head(MAX_ARMS))
         said.append(Finding(text, "frontier.csv"))
     return said + [
-        Finding(frontier.fit_sentence(row), "overoptimisation.csv", is_minor=_is_guess(row, shown))
+        Finding(frontier.fit_sentence(row), "overoptimisation.csv", is_minor=_is_guess(row, study))
         for _, row in tables.overoptimisation.iterrows()
     ]
 
 
-def _is_guess(row: "pd.Series[Any]", shown: tuple[str, ...]) -> bool:
-    """Say whether a fit's peak is an extrapolation, or that of an arm that the figures do not show."""
-    return row["arm"] not in shown or (pd.notna(row["peak_kl"]) and not row["is_reached"])
+def _is_guess(row: "pd.Series[Any]", study: Study) -> bool:
+    """Say whether a fit's peak is an extrapolation, or one of very many."""
+    return len(study.arms) > MAX_ARMS or (pd.notna(row["peak_kl"]) and not row["is_reached"])

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from analysis.panels import PAGE, arm_legend, finite_rows, gap, grid, styled
 from analysis.runs import Study
 from analysis.selection import colour, dashes, shown_arms
+from analysis.stability import collapse_dates
 from analysis.tables import tables_of
 
 
@@ -34,7 +35,8 @@ _OUTCOME_HANDLES = [
 
 def _timeline(panel: Axes, study: Study) -> None:
     panel.set(title="each run", xlabel="PPO iteration")
-    table = finite_rows(tables_of(study).runs, "last_iteration")
+    table = tables_of(study).runs
+    table = finite_rows(table.assign(fell=collapse_dates(table)), "last_iteration")
     table = table[table["arm"].isin(shown_arms(study))]
     if not len(table):
         gap(panel, "no run has recorded an iteration yet")
@@ -53,7 +55,7 @@ def _timeline(panel: Axes, study: Study) -> None:
 
 
 def _draw_run(panel: Axes, run: "pd.Series[Any]", y: float, tint: str) -> None:
-    end, collapse = float(run["last_iteration"]), float(run["collapse_iteration"])
+    end, collapse = float(run["last_iteration"]), float(run["fell"])
     until = collapse if np.isfinite(collapse) else end
     panel.plot([0, until], [y, y], color=tint, lw=1.6)
     panel.plot([until, end], [y, y], color=tint, lw=0.6, alpha=0.6)

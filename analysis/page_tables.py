@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.links import run_link
 from analysis.runs import Study
 from analysis.selection import shown_arms
+from analysis.stability import collapse_dates
 from analysis.tables import Tables
 from analysis.wording import number
 from workbench.glossary import GLOSSARY
@@ -23,8 +24,9 @@ _ARM_COLUMNS = (
 
 _RUN_COLUMNS = {
     "outcome": "outcome",
-    "collapse_iteration": "collapsed at",
-    "gold_falls": "gold falls below start at",
+    "collapse": "collapse, by its curves",
+    "rule": "by the rule of",
+    "collapse_iteration": "collapse, by its tag",
     "last_iteration": "iterations",
     "start_gold": "gold at start",
     "best_gold": "best gold",
@@ -34,7 +36,7 @@ _RUN_COLUMNS = {
     "final_kl_to_sft": "final KL",
     "seconds": "seconds",
 }
-_COUNTS = ("collapse_iteration", "gold_falls", "last_iteration", "seconds")
+_COUNTS = ("collapse_iteration", "collapse", "last_iteration", "seconds")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def arm_rows(study: Study, tables: Tables) -> PageTable:
 def _outcome_cells(runs: pd.DataFrame | None, seeds: int) -> tuple[str, str]:
     if runs is None:
         return f"0 of {seeds}", "0 of 0"
-    at = runs["collapse_iteration"].dropna()
+    at = collapse_dates(runs).dropna()
     finished = int(runs["outcome"].isin(["ok", "collapsed"]).sum())
     when = f"\nmedian at {at.median():g}" if len(at) else ""
     return f"{finished} of {seeds}", f"{int((runs['outcome'] == 'collapsed').sum())} of {finished}{when}"

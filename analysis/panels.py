@@ -20,8 +20,9 @@ from matplotlib.ticker import FuncFormatter
 
 from analysis.curves import Curve, curve
 from analysis.intervals import FloatArray
-from analysis.runs import Study
+from analysis.runs import Study, remembered
 from analysis.selection import colour, dashes, marker, shown_arms
+from analysis.stability import collapse_dates, stability_table
 from workbench.glossary import GLOSSARY
 
 PAGE, COLUMN = 7.0, 3.4
@@ -236,9 +237,9 @@ def draw_curve(axes: Axes, study: Study, metric: str, arm: str, found: Curve) ->
 
 def mark_collapses(axes: Axes, study: Study) -> None:
     """Mark at the foot of a panel when runs collapsed."""
+    dates = collapse_dates_of(study)
     for arm in shown_arms(study):
-        runs = study.runs_of(arm)
-        at = runs.loc[runs["outcome"] == "collapsed", "collapse_iteration"].dropna()
+        at = dates.get(arm, np.empty(0))
         (marks,) = axes.plot(
             *(at, np.zeros(len(at)), "^"),
             transform=axes.get_xaxis_transform(),
@@ -249,6 +250,14 @@ def mark_collapses(axes: Axes, study: Study) -> None:
             zorder=4,
         )
         marks.set_in_layout(False)
+
+
+@remembered
+def collapse_dates_of(study: Study) -> dict[str, FloatArray]:
+    """Return by arm when its runs collapsed; see `stability.collapse_dates`."""
+    table = stability_table(study)
+    table = finite_rows(table.assign(fell=collapse_dates(table)), "fell")
+    return {str(arm): own["fell"].to_numpy(float) for arm, own in table.groupby("arm")}
 
 
 def reference_line(axes: Axes, value: object, text: str) -> None:

@@ -9,6 +9,7 @@ from analysis.alarms import HORIZON
 from analysis.finding import Finding
 from analysis.runs import Study
 from analysis.selection import MAX_ARMS, shown_arms
+from analysis.stability import collapse_dates
 from analysis.traces import ITERATION
 from workbench.glossary import PAPER_FOUR
 
@@ -22,7 +23,7 @@ def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
         text = f"{arm}: no run has finished yet."
         if arm in by_arm:
             own = by_arm[arm]
-            at = own.loc[own["outcome"] == "collapsed", "collapse_iteration"]
+            at = collapse_dates(own)[own["outcome"] == "collapsed"]
             text = _collapse_sentence(arm, len(at), len(own), at)
         answers.append(Finding(text, "runs.csv", is_minor=arm not in shown))
     return answers
