@@ -91,7 +91,8 @@ class Plan:
     @cached_property
     def _points(self) -> dict[str, dict[str, Value]]:
         varied = varied_tricks(list(self.study.recipes.values()))
-        return {arm: parameters(recipe, 0, varied) for arm, recipe in self.study.recipes.items()}
+        points = {arm: parameters(recipe, 0, varied) for arm, recipe in self.study.recipes.items()}
+        return _telling(points)
 
     @cached_property
     def _space(self) -> dict[str, Any]:
@@ -233,6 +234,16 @@ def _other_stores(old: Plan, new: Plan) -> Iterator[str]:
         yield f"the MLflow store was {old.tracking_uri or 'the default'} and is now {new.tracking_uri}"
     if new.storage and new.storage != old.storage:
         yield f"the storage of trials was {old.storage or 'a journal file'} and is now {new.storage}"
+
+
+def _telling(points: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
+    """Leave out fields that are set alike wherever they are: they would make each look slow."""
+    seen: dict[str, set[Value]] = {}
+    for point in points.values():
+        for name, value in point.items():
+            seen.setdefault(name, set()).add(value)
+    told = {name for name, values in seen.items() if "." not in name or len(values) > 1}
+    return {arm: {k: v for k, v in point.items() if k in told} for arm, point in points.items()}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

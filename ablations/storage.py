@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -18,7 +19,7 @@ from optuna.storages import (
     get_storage,
     run_grpc_proxy_server,
 )
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, _storage
 
 from ablations.locks import JournalLock
 
@@ -52,6 +53,7 @@ def open_storage(uri: str | None, journal: Path) -> BaseStorage:
         warnings.simplefilter("ignore", ExperimentalWarning)
         if uri is None:
             journal.parent.mkdir(parents=True, exist_ok=True)
+            _read_each_distribution_once()
             return JournalStorage(_Journal(str(journal), JournalLock(journal)))
         kind = urlsplit(uri).scheme.partition("+")[0]
         if kind == "grpc":
@@ -123,6 +125,16 @@ def masked(uri: str) -> str:
     if not parts.password:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def _read_each_distribution_once() -> None:
+    """Let a journal of thousands of trials open in a second: nearly all have the same distributions.
+
+    Reading them was three quarters of the time, and Optuna offers no other hook.
+    """
+    read = _storage.json_to_distribution  # type: ignore[attr-defined]
+    if not hasattr(read, "cache_info"):
+        _storage.json_to_distribution = lru_cache(maxsize=4096)(read)  # type: ignore[attr-defined]
 
 
 class _Journal(JournalFileBackend):

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from workbench.parallel import is_main
-
 T = TypeVar("T")
 
 QUIET_SECONDS = 10.0
@@ -39,6 +37,10 @@ def track(steps: Iterable[T], *, total: int, title: str) -> Iterator[T]:
         total: how many there are.
         title: what is being done.
     """
+    from workbench.parallel import (
+        is_main,  # here, so that to say how long something takes needs no torch
+    )
+
     if not is_main():
         yield from steps
     elif _listeners:

@@ -573,3 +573,11 @@ def test_a_name_given_twice_is_refused() -> None:
 def test_a_study_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match=r"x\.yaml: it compares nothing: give it 'arms', or a 'design'"):
         make_study({"name": "x"}, "x.yaml")
+
+
+def test_a_trial_is_told_the_fields_that_differ_between_arms_and_no_others() -> None:
+    made = study("grid", recipe="ppo_max", values={"value_clip.clip_range": [0.1, 0.2]})
+    plan = make_plan(made, **SETTINGS)
+    [one, other] = [plan.trial(cell) for cell in plan.outline.cells.values() if cell.seed == 0]
+    assert set(one.params) == {"seed", "value_clip", "value_clip.clip_range"}
+    assert {trial.params["value_clip.clip_range"] for trial in (one, other)} == {0.1, 0.2}

@@ -1,18 +1,24 @@
 """Storages of trials: what is refused, what may pass, joining from a host without the folder."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import StorageInternalError
+from optuna.storages.journal import _storage
 from sqlalchemy.exc import DataError, OperationalError
 
 from ablations import joining
+from ablations.folder import StudyFolder
 from ablations.joining import OtherModelsError, join, reach
 from ablations.liveness import Stop
 from ablations.opening import look_at_trials
 from ablations.runner import Options, ablate, begun, prepare_study
 from ablations.storage import StorageError, is_passing, masked, open_storage, patiently
-from tests.ablations.toy import toy
+from ablations.trials import Trials
+from tests.ablations.toy import toy, toy_plan
 from tests.postgres import free_port, new_database
 
 
@@ -91,3 +97,24 @@ def test_a_host_without_the_folder_joins_by_the_storage_alone(
         reach(tmp_path / "strange", "toy", storage)
     with pytest.raises(FileNotFoundError, match="did you mean 'toy'"):
         reach(tmp_path / "none", "toys", storage)
+
+
+def test_a_journal_of_thousands_of_trials_reads_each_distribution_once(tmp_path: Path) -> None:
+    plan = toy_plan()
+    trials = Trials(StudyFolder(tmp_path, "toy"), plan.outline, plan.trial)
+    trial = plan.trial(plan.outline.cells["ppo_max/s0"])
+    trial.user_attrs = {"cell": "ppo_max/s0"}
+    for _ in range(50):
+        trials.storage.create_new_trial(trials._study_id, template_trial=trial)
+    read = _storage.json_to_distribution
+    read.cache_clear()
+    look_at_trials(trials.folder, plan.outline)
+    assert read.cache_info().misses == len(set(map(distribution_to_json, trial.distributions.values())))
+    assert read.cache_info().hits > 50
+
+
+def test_to_look_at_a_study_needs_no_torch() -> None:
+    modules = "sys, ablations.opening, ablations.standings, workbench.cli"
+    code = f"import {modules}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
