@@ -1,17 +1,21 @@
 """`workbench sync`: each spool once, a living process left alone, an absent store asked once."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.mlflow_server import free_port
+from workbench import cli
 from workbench import sync as module
 from workbench.delivery import MARKER, Delivery
 from workbench.locks import LockedError
 from workbench.spool import NAME, held_spool, open_spool
 from workbench.sync import sync
 from workbench.tracking import Store, store_address
+
+QUICKSTART = Path(__file__).parent.parent / "ablations" / "quickstart.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +112,24 @@ def test_an_empty_spool_is_no_error(tmp_path: Path) -> None:
     with open_spool(tmp_path / "a", "mine"):
         pass
     assert states(tmp_path) == [("a", "unfinished")]
+
+
+def test_ablate_uploads_what_is_left_before_it_writes_the_report(
+    study_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setattr("ablations.runner.ablate", lambda *_: [])
+    monkeypatch.setattr(sys, "argv", ["workbench", "ablate", str(QUICKSTART), "--home", str(home)])
+    absent = replace(study_store, uri=f"http://127.0.0.1:{free_port()}")
+    for store, status in ((absent, cli.FAILED), (study_store, 0)):
+        write_run(store, home / "studies" / "quickstart" / "cells" / "a")
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == status
+        (home / "studies" / "quickstart" / "cells" / "a" / NAME).unlink(missing_ok=True)
+    printed = capsys.readouterr()
+    assert "study vanilla/a: the MLflow store" in printed.err
+    assert "study vanilla/a: arrived, 2 steps sent" in printed.out
