@@ -16,6 +16,8 @@ def test_both_sides_end_with_the_same_policy_and_one_of_them_in_mlflow(tmp_path:
     assert len(pairs) == BLOCKS
     costs = [cost for pair in pairs for cost in (pair.tracked, pair.bare)]
     assert all(cost.cpu_seconds > 0 and cost.wall_seconds > 0 for cost in costs)
+    assert all(0 < pair.tracked.uploader_seconds < pair.tracked.cpu_seconds for pair in pairs)
+    assert all(pair.bare.uploader_seconds == 0 for pair in pairs)
     store = default_store(tmp_path)
     runs = store.runs(store.create_experiment("toy"), "attributes.status = 'FINISHED'")
     assert sorted(run.info.run_name for run in runs) == ["vanilla/s0", "vanilla/s1", "vanilla/s2"]
@@ -25,6 +27,6 @@ def test_both_sides_end_with_the_same_policy_and_one_of_them_in_mlflow(tmp_path:
         assert all(bare[name].equal(weight) for name, weight in load_file(tracked).items())
 
 
-def test_a_share_is_the_additional_time_over_the_bare_one() -> None:
-    pair = Pair(tracked=Cost(12.5, 6.0), bare=Cost(10.0, 4.0))
-    assert (pair.share("cpu_seconds"), pair.share("wall_seconds")) == (0.25, 0.5)
+def test_shares_are_of_the_bare_trial() -> None:
+    pair = Pair(tracked=Cost(12.5, 6.0, 2.0), bare=Cost(10.0, 4.0, 0.0))
+    assert pair.shares() == {"cpu_share": 0.25, "wall_share": 0.5, "uploader_share": 0.2}
