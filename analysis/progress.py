@@ -36,13 +36,14 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Bar]:
-    """Show a bar on the error output while it is a terminal, and nothing elsewhere.
+def progress_bar(title: str, console: Console | None = None) -> Iterator[Bar]:
+    """Show a bar with the time left where the console is a terminal, and nothing elsewhere.
 
     Args:
         title: of the whole job.
+        console: where; the error output by default.
     """
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     columns = (TextColumn(f"{title}: {{task.description}}"), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal

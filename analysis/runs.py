@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -14,6 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis import store
+
+if TYPE_CHECKING:
+    from analysis.tables import Tables
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -66,6 +69,13 @@ class Study:
         """The arm that others are compared with: the study's own choice, else its first arm."""
         chosen = self.spec.get("baseline")
         return chosen if chosen in self.arms else next(iter(self.arms), None)
+
+    @property
+    def tables(self) -> "Tables":
+        """Every table of the report as a data frame, such as `study.tables.effects`."""
+        from analysis.tables import tables_of  # tables are made of studies
+
+        return tables_of(self)
 
     @cached_property
     def metric_names(self) -> frozenset[str]:

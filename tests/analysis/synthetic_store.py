@@ -51,6 +51,10 @@ class Plan:
     """Runs by name that are still running: the iteration they have reached."""
     failed: dict[str, str] = field(default_factory=dict)
     """Runs by name that failed at once: the error."""
+    broken: tuple[str, ...] = ()
+    """Runs by name whose every value is NaN from the second iteration on."""
+    design: dict[str, Any] | None = None
+    """What the study's tag says of its design."""
 
 
 QUICKSTART = Plan(
@@ -167,6 +171,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "iterations": plan.iterations,
         "rollout_size": 128,
         "command": f"workbench ablate {plan.name}.yaml",
+        "design": plan.design,
     }
 
 
@@ -241,7 +246,10 @@ def _insert_run(
     params = {"arm": name, "seed": str(seed), "task": "dialogue", "ppo.epochs": "1"} | arm.params
     db.executemany("INSERT INTO params VALUES (?,?,?)", [(k, v, run) for k, v in params.items()])
     db.executemany("INSERT INTO tags VALUES (?,?,?)", [(k, v, run) for k, v in tags.items()])
-    insert_points(db, run, points_of(plan, arm, place, reached))
+    points = points_of(plan, arm, place, reached)
+    if cell in plan.broken:
+        points = [(key, step, value if step == 0 else np.nan) for key, step, value in points]
+    insert_points(db, run, points)
 
 
 def insert_points(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import analysis.report
-from analysis import effects, plots
+from analysis import effects, factorial, plots, shapley
 from analysis.findings import findings
 from analysis.limits import limits
 from analysis.provenance import samples
@@ -198,6 +198,7 @@ LIMITS = {
         replace(SMALL, stop=dict.fromkeys(EVERY_CELL, 5)),
         "vanilla: no run has finished yet.",
     ),
+    "runs of NaN": (replace(SMALL, broken=("vanilla/s0",)), "Values that were not finite are left out"),
     "nothing recorded": (replace(SMALL, failed=dict.fromkeys(EVERY_CELL, "no")), "failed: no"),
     "few seeds": (SMALL, "5 paired seeds cannot give a two-sided sign-flip p below 0.0625"),
     "none held": (
@@ -223,10 +224,58 @@ def test_what_could_not_be_done_is_said(case: str, make_study: Callable[[Plan], 
         (LIMITS["nothing recorded"][0], "No two finished runs share a seed"),
         (LIMITS["unfinished"][0], "1 of 10 runs has not finished (vanilla/s0)"),
         (Plan({"a": Arm(), "b": Arm()}), "Final gold score: no difference found between b and a"),
+        (LIMITS["one seed"][0], "too few seeds for an interval; this may be chance"),
+        (LIMITS["one arm"][0], "The study has one arm"),
+        (LIMITS["runs of NaN"][0], "Values that were not finite are left out of curves and means"),
+        (LIMITS["none held"][0], "No monitor could be judged as a warning"),
     ],
 )
 def test_a_page_is_written_of_any_study(plan: Plan, expected: str, write: Callable[[Plan], str]) -> None:
     assert expected in write(plan)
+
+
+FACTORIAL = replace(
+    SMALL,
+    arms={"neither": Arm(0.2), "kl": Arm(0.4), "clip": Arm(0.6), "both": Arm(1.6)},
+    design={
+        "kind": "factorial",
+        "recipe": "both",
+        "factors": ["token_kl_penalty", "value_clip"],
+        "levels": {"neither": [False, False], "kl": [True, False], "clip": [False, True]}
+        | {"both": [True, True]},
+    },
+)
+
+
+def test_a_report_of_a_design_says_its_effects_and_where_they_stand(
+    write: Callable[[Plan], str], tmp_path: Path
+) -> None:
+    text = write(FACTORIAL)
+    for question in ("What each factor does on average", "Which tricks act on each other"):
+        assert question in text
+    found = pd.read_csv(tmp_path / "out" / "findings.csv")
+    for name, sentence in (
+        ("main_effects", factorial.main_sentence),
+        ("interactions", factorial.interaction_sentence),
+        ("shapley_values", shapley.shapley_sentence),
+    ):
+        table = pd.read_csv(tmp_path / "out" / f"{name}.csv", keep_default_na=True)
+        gold = table[table["metric"] == "final/gold"].fillna({"aliases": ""})
+        said = set(found.loc[found["source"] == f"{name}.csv", "finding"])
+        assert said == {sentence(row, "final/gold") for _, row in gold.iterrows()}
+    assert not (tmp_path / "out" / "forest.csv").exists()
+
+
+def test_what_an_earlier_report_left_of_tables_without_rows_is_taken_away(
+    write: Callable[[Plan], str], tmp_path: Path
+) -> None:
+    for name in ("forest.csv", "latex/forest.tex"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("old")
+    write(SMALL)
+    assert not (tmp_path / "out" / "forest.csv").exists()
+    assert not (tmp_path / "out" / "latex" / "forest.tex").exists()
+    assert (tmp_path / "out" / "latex" / "effects.tex").read_text().startswith("\\begin{tabular}")
 
 
 def test_values_that_are_not_finite_are_counted(study: Study) -> None:
