@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 QUICK  ?=
 
-.PHONY: help quickstart test check bench calibrate ui example clean
+.PHONY: help quickstart test check bench calibrate soak ui example clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ bench: $(VENV)/installed-dev ## Compare the speed with TRL's PPO and the arithme
 
 calibrate: $(VENV)/installed-dev ## Count how often the statistics are right, on studies whose answer is known (QUICK=1: a tenth)
 	$(BIN)/python -m tests.calibration $(if $(QUICK),--quick)
+
+soak: $(VENV)/installed-dev ## Kill the workers of a study of 207 trials on PostgreSQL twenty times, and compare
+	$(BIN)/python -m tests.soak.killed_study
 
 ui: $(VENV)/installed ## Open the MLflow UI on your runs
 	$(BIN)/workbench ui

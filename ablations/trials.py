@@ -292,12 +292,13 @@ class Trials:
                 return None
         except UpdateFinishedTrialError:
             return None
+        # Until it is known whose trial it is, nobody sees at once that its process is gone.
+        self._set(trial._trial_id, "worker", process.facts())
         claim = Claim(unit, cell, trial._trial_id, trial.number, trial.params)
         rival = self._rival(trial, unit)
         if rival is not None:
             self._end(claim, TrialState.FAIL, {"refused": f"trial {rival} is of the same cell"})
             return None
-        self._set(trial._trial_id, "worker", process.facts())
         self.beat(claim, self._beat_of(trial).done)
         return claim
 
