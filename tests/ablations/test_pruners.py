@@ -15,8 +15,9 @@ from ablations.preparation import check_inputs
 from ablations.pruners import CollapsePruner, make_pruner
 from ablations.study import change_study
 from ablations.trials import Trials
-from analysis.findings import limits, tables_of
+from analysis.limits import limits
 from analysis.runs import load
+from analysis.tables import tables_of
 from tests.ablations.toy import TOY, run_here, toy
 from tests.builders import SETTINGS, ListTracker, TinyTask, make_prepared, make_run
 from tests.test_checkpoint import assert_same, stop_after, without_times

@@ -238,8 +238,8 @@ def test_trl_accumulates_gradients_except_on_the_last_batch_of_a_pass(
     )  # fmt: skip
     for iteration, has_moved in ((first, False), (last, True)):
         one, two = iteration.steps[:2]
-        assert (one["ratio"] == 1).all()  # nothing is learned yet
-        assert bool((two["ratio"] != 1).any()) is has_moved
+        moved = [(step["ratio"] - 1).abs().max().item() > 1e-9 for step in (one, two)]
+        assert moved == [False, has_moved]  # at first nothing is learned yet, but for rounding
     # whitened advantages have mean 0 over all tokens; a mean over micro-batches of means has not
     losses = torch.stack([step["pg_loss"] for step in first.steps[:2]])
     tokens = torch.stack([(~first.rollout["padding_mask"])[s["rows"]].sum() for s in first.steps[:2]])
