@@ -28,7 +28,12 @@ PATIENCE_SECONDS = 300.0
 """How long a database that is locked, restarting or out of reach is waited for."""
 ATTEMPTS = 10
 """At opening a new database whose tables others are making."""
-PASSING = {"sqlalchemy.exc.OperationalError", "sqlalchemy.exc.InterfaceError", "grpc.RpcError"}
+PASSING = {
+    "grpc.RpcError",
+    "sqlalchemy.exc.InterfaceError",
+    "sqlalchemy.exc.OperationalError",
+    "sqlalchemy.exc.PendingRollbackError",  # of a connection that was lost in the middle of something
+}
 KINDS = (
     "a postgresql:// or grpc://host:port address, or nothing for a journal file in the study's folder"
 )

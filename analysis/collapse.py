@@ -68,7 +68,8 @@ def collapses(study: Study) -> pd.DataFrame:
     Returns:
         One row a run: run_id, arm, seed; gold, win_rate, monitors, diverged: the iteration by that
         rule, NaN where it never holds; collapse: gold's, else the win rate's, in a study without a
-        judge the monitors', and in any the divergence if that is earlier; rule: which of them;
+        judge the monitors', and in any the divergence if that is earlier; for a run that was pruned
+        before its curves show a collapse, what its pruner saw; rule: which of them;
         tagged: the iteration that the run itself was tagged with; agrees: whether tag and curves
         say the same, True as well for a run that has not ended.
     """
@@ -93,13 +94,16 @@ def _row(study: Study, run: "pd.Series[Any]", *, is_judged: bool) -> dict[str, A
     rule = next((name for name in counted if np.isfinite(found[name])), "diverged")
     if found["diverged"] < found[rule]:
         rule = "diverged"
-    is_collapsed = bool(np.isfinite(found[rule]))
+    at, name = found[rule], _FOUND[rule] if np.isfinite(found[rule]) else ""
+    if not name and pd.notna(run.get("stopped_at")):  # it was ended before the curves could show it
+        at, name = run["collapse_iteration"], "pruned"
+    is_collapsed = bool(name)
     has_ended = run["outcome"] in ("ok", "collapsed")
     return {
         **{"run_id": run_id, "arm": run["arm"], "seed": run["seed"]},
         **found,
-        "collapse": found[rule],
-        "rule": _FOUND[rule] if is_collapsed else "",
+        "collapse": at,
+        "rule": name,
         "tagged": run["collapse_iteration"],
         "agrees": not has_ended or is_collapsed == (run["outcome"] == "collapsed"),
     }
