@@ -107,9 +107,10 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(folder: Pat
         spool.log([record(0)])
         size = spool.path.stat().st_size
         message = rf"^cannot write {spool.path}: File too large; make room [^\n]*$"
-        with largest_file(size + 10), pytest.raises(CheckpointError, match=message):
-            spool.log([record(1)])
-        assert spool.path.stat().st_size == size
+        for _ in range(2):
+            with largest_file(size + 10), pytest.raises(CheckpointError, match=message):
+                spool.log([record(1)])
+            assert spool.path.stat().st_size == size
         spool.log([record(1), record(2)])  # there is room again
     assert steps(folder) == [0, 1, 2]
 

@@ -65,7 +65,8 @@ class Spool:
             CheckpointError: if the disk is full.
         """
         entry = {"kind": kind, "time": int(time.time() * 1000), **content}
-        line, before = memoryview(f"{json.dumps(entry)}\n".encode()), self._file.tell()
+        line = memoryview(f"{json.dumps(entry)}\n".encode())
+        before = os.fstat(self._file.fileno()).st_size
         try:
             while line:  # a disk that gets full takes a part first, and then refuses
                 line = line[self._file.write(line) :]

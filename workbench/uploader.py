@@ -59,7 +59,7 @@ class Uploader:
         while self._thread.is_alive() and time.monotonic() - start < patience():
             self._thread.join(POLL_SECONDS)
         self._is_given_up.set()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self._is_delivered:
             reason = self._away or "the MLflow store takes its time"
             _say(f"{reason}; {LATER}")
         return self._is_delivered
