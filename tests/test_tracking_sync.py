@@ -9,6 +9,7 @@ import pytest
 from tests.mlflow_server import free_port
 from workbench import cli
 from workbench import sync as module
+from workbench.commands.shared import FAILED
 from workbench.delivery import MARKER, Delivery
 from workbench.locks import LockedError
 from workbench.spool import NAME, held_spool, open_spool
@@ -124,7 +125,7 @@ def test_ablate_uploads_what_is_left_before_it_writes_the_report(
     monkeypatch.setattr("ablations.runner.ablate", lambda *_: [])
     monkeypatch.setattr(sys, "argv", ["workbench", "ablate", str(QUICKSTART), "--home", str(home)])
     absent = replace(study_store, uri=f"http://127.0.0.1:{free_port()}")
-    for store, status in ((absent, cli.FAILED), (study_store, 0)):
+    for store, status in ((absent, FAILED), (study_store, 0)):
         write_run(store, home / "studies" / "quickstart" / "cells" / "a")
         with pytest.raises(SystemExit) as end:
             cli.main()

@@ -13,6 +13,9 @@ from ablations.trials import Trials
 from tests.ablations.toy import points, run_names
 
 
+HIDDEN = ".artifact.uploading."
+
+
 def assert_undisturbed(home: Path, undisturbed: Path, name: str = "toy") -> None:
     """Hold a study that was disturbed to the one that was not: no trial lost or twice, the same bits.
 
@@ -45,7 +48,10 @@ def values(folder: StudyFolder) -> dict[str, float | None]:
 
 
 def artifacts(home: Path) -> dict[tuple[str, str], bytes]:
-    """Return every artifact in MLflow by run name and path; that of an error is none of a result."""
+    """Return every artifact in MLflow by run name and path; that of an error is none of a result.
+
+    MLflow writes an artifact under a hidden name first, which stays behind if the process is killed then.
+    """
     query = "SELECT name, artifact_uri FROM runs"
     with closing(sqlite3.connect(home / "mlflow.db")) as db:
         folders = [(name, Path(unquote(urlsplit(uri).path))) for name, uri in db.execute(query)]
@@ -53,7 +59,7 @@ def artifacts(home: Path) -> dict[tuple[str, str], bytes]:
         (name, str(file.relative_to(folder))): file.read_bytes()
         for name, folder in folders
         for file in folder.rglob("*")
-        if file.is_file() and file.name != "error.txt"
+        if file.is_file() and file.name != "error.txt" and not file.name.startswith(HIDDEN)
     }
 
 
