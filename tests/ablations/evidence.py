@@ -12,7 +12,6 @@ from ablations.folder import StudyFolder, find_study
 from ablations.trials import Trials
 from tests.ablations.toy import points, run_names
 
-
 HIDDEN = ".artifact.uploading."
 
 
@@ -48,9 +47,9 @@ def values(folder: StudyFolder) -> dict[str, float | None]:
 
 
 def artifacts(home: Path) -> dict[tuple[str, str], bytes]:
-    """Return every artifact in MLflow by run name and path; that of an error is none of a result.
+    """Return every artifact in MLflow by run name and path, but for those of errors.
 
-    MLflow writes an artifact under a hidden name first, which stays behind if the process is killed then.
+    MLflow writes an artifact under a hidden name first, which stays if the process is killed then.
     """
     query = "SELECT name, artifact_uri FROM runs"
     with closing(sqlite3.connect(home / "mlflow.db")) as db:
