@@ -9,18 +9,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.curve_panels import label, set_scale
 from analysis.intervals import FloatArray, mean
-from analysis.panels import (
-    PAGE,
-    arm_legend,
-    gap,
-    grid,
-    label,
-    mark_legend,
-    name_rows,
-    set_scale,
-    styled,
-)
+from analysis.panels import PAGE, arm_legend, gap, grid, mark_legend, name_rows, styled
 from analysis.runs import Study
 from analysis.selection import colour, dashes, marker, shown_arms
 from analysis.tables import tables_of

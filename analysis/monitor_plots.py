@@ -6,17 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import effects
+from analysis.curve_panels import draw_curves
 from analysis.effect_plots import draw_intervals
-from analysis.panels import (
-    PAGE,
-    arm_legend,
-    draw_curves,
-    gap,
-    grid,
-    label_foot,
-    reference_line,
-    styled,
-)
+from analysis.panels import PAGE, arm_legend, gap, grid, label_foot, reference_line, styled
 from analysis.runs import Study
 from analysis.tables import tables_of
 from workbench.glossary import GLOSSARY, PAPER_FOUR

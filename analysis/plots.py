@@ -15,7 +15,9 @@ from analysis.monitor_plots import (
     update_monitors,
 )
 from analysis.outcome_plots import collapse_times
-from analysis.reward_plots import proxy_and_gold, reward_distribution, reward_model, wins
+from analysis.reward_model_plots import reward_model
+from analysis.reward_plots import proxy_and_gold, wins
+from analysis.ridge_plots import reward_distribution
 from analysis.runs import Study
 from analysis.tables import tables_of
 from analysis.warning_plots import warning_ranking, warning_times

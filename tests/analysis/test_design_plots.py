@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from analysis import plots
 from analysis.design_plots import MOST_ROWS, forest_of, interactions_of
 from analysis.panels import COLUMN, PAGE
-from analysis.reward_plots import QUANTILES, density
+from analysis.ridge_plots import QUANTILES, density
 from analysis.runs import Study
 from analysis.selection import shown_arms
 from analysis.warning_plots import MOST, drawn_monitors, warning_ranking_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import panels, plots, selection
+from analysis import curve_panels, panels, plots, selection
 from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from workbench.glossary import GLOSSARY
@@ -62,13 +62,13 @@ def test_every_recorded_monitor_is_drawn_in_some_panel(study: Study) -> None:
 
 def test_the_scale_of_an_axis_follows_its_rule() -> None:
     # 30 times the median is the limit: medians 1, largest 30 and 31
-    assert panels.scale_rule(np.array([1.0, 1, 1, 30])) == "linear"
-    assert panels.scale_rule(np.array([1.0, 1, 1, 31])) == "log"
-    assert panels.scale_rule(np.array([0.0, 1, 1, 1, 31])) == "symlog"
-    assert panels.scale_rule(np.array([1e-8, 1, 1, 1, 31])) == "symlog"
-    assert panels.scale_rule(np.array([-1.0, 1, 1, 31])) == "linear"
-    assert panels.scale_rule(np.array([-1.0, 1, 1, 1001])) == "symlog"
-    assert panels.scale_rule(np.array([np.nan, 1, np.inf])) == "linear"
+    assert curve_panels.scale_rule(np.array([1.0, 1, 1, 30])) == "linear"
+    assert curve_panels.scale_rule(np.array([1.0, 1, 1, 31])) == "log"
+    assert curve_panels.scale_rule(np.array([0.0, 1, 1, 1, 31])) == "symlog"
+    assert curve_panels.scale_rule(np.array([1e-8, 1, 1, 1, 31])) == "symlog"
+    assert curve_panels.scale_rule(np.array([-1.0, 1, 1, 31])) == "linear"
+    assert curve_panels.scale_rule(np.array([-1.0, 1, 1, 1001])) == "symlog"
+    assert curve_panels.scale_rule(np.array([np.nan, 1, np.inf])) == "linear"
 
 
 def test_colours_and_dashes_tell_arms_apart() -> None:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from analysis import store
-from analysis.runs import Study, artifact_path, load
+from analysis.artifacts import artifact_path
+from analysis.runs import Study, load
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, insert_points
 
 SMALL = Plan({"a": Arm(), "b": Arm(collapse=(6,))}, seeds=(0, 1), iterations=10, name="small")
