@@ -1,6 +1,9 @@
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -141,3 +144,19 @@ def test_arms_without_a_value_are_drawn_last(make_study: Callable[[Plan], Study]
     study = make_study(Plan(arms, seeds=(0,), iterations=10, stop=stop))
     assert selection.shown_arms(study) == tuple(arms)[:8]
     assert "the first of the others" in selection.choice_sentence(study)
+
+
+def test_a_smaller_svg_draws_the_same(study: Study) -> None:
+    # what stays: every path, every use of a glyph or mark, every style but for its spaces
+    drawn = plots.collapse_times(study)
+    with BytesIO() as buffer:
+        drawn.savefig(buffer, format="svg")
+        before = buffer.getvalue()
+    after = panels.smaller(before)
+    assert len(after) < 0.8 * len(before)
+    trees = [ElementTree.fromstring(svg) for svg in (before, after)]
+    counts = [Counter(one.tag.partition("}")[2] for one in tree.iter()) for tree in trees]
+    assert counts[0]["path"] == counts[1]["path"] and counts[0]["use"] == counts[1]["use"]
+    link = "{http://www.w3.org/1999/xlink}href"
+    targets = {one.get("id") for one in trees[1].iter()}
+    assert {str(one.get(link))[1:] for one in trees[1].iter() if one.get(link)} <= targets
