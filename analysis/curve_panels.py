@@ -33,7 +33,8 @@ def scale_rule(values: FloatArray) -> str:
 
     Linear up to 30 times. Beyond, logarithmic if all values are positive and lie within six
     decades; linear below the median and logarithmic above it ("symlog") if they start at zero or
-    next to it. Values of both signs stay linear up to 1,000 times.
+    next to it. Values of both signs stay linear up to 1,000 times. Of "symlog" no more than four
+    decades are logarithmic, so that rounding errors next to zero do not fill the axis.
     """
     finite = values[np.isfinite(values)]
     size = np.abs(finite[finite != 0])
@@ -50,8 +51,8 @@ def set_scale(set_to: Callable[..., None], values: FloatArray) -> None:
     kind = scale_rule(values)
     if kind == "symlog":
         size = np.abs(values[np.isfinite(values) & (values != 0)])
-        threshold = 10.0 ** np.floor(np.log10(np.median(size)))  # a decade, so that no tick is next to 0
-        set_to("symlog", linthresh=float(threshold))
+        decade = max(np.floor(np.log10(np.median(size))), np.ceil(np.log10(size.max())) - 4)
+        set_to("symlog", linthresh=float(10.0**decade))  # a decade, so that no tick is next to 0
     elif kind == "log":
         set_to("log")
 

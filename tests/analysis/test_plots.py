@@ -74,6 +74,23 @@ def test_the_scale_of_an_axis_follows_its_rule() -> None:
     assert curve_panels.scale_rule(np.array([np.nan, 1, np.inf])) == "linear"
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    # the decade of the median, 3 and 20; four decades below the largest where that is more
+    [
+        ([0.0, 3.0, 3.0, 3.0, 300.0], 1.0),
+        ([0.0, 20.0, 20.0, 900.0], 10.0),
+        ([0.0, 1e-8, 1e-8, 0.9], 1e-4),
+    ],
+)
+def test_an_axis_is_linear_below_a_decade_next_to_the_median(
+    values: list[float], expected: float
+) -> None:
+    asked: dict[str, object] = {}
+    curve_panels.set_scale(lambda kind, **how: asked.update(how, kind=kind), np.array(values))
+    assert asked == {"kind": "symlog", "linthresh": pytest.approx(expected)}
+
+
 def test_colours_and_dashes_tell_arms_apart() -> None:
     pairs = zip(selection._OKABE_ITO, selection._DASHES * 2, strict=True)
     assert len(set(pairs)) == selection.MAX_ARMS
