@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from ablations.locks import write_whole
+from workbench.locks import write_whole
 
 KEY = "beat"
 

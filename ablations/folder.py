@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ablations.beats import read_json
 from ablations.cells import Cell
-from ablations.locks import LockedError, holder, try_to_hold, write_whole
 from ablations.search.settings import Search
+from workbench.locks import LockedError, holder, try_to_hold, write_whole
 from workbench.names import unknown
 
 if TYPE_CHECKING:

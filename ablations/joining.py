@@ -13,12 +13,12 @@ from ablations.folder import MODELS, StudyFolder, find_study
 from ablations.launchers.base import Worker, make_job
 from ablations.launchers.local import Local
 from ablations.liveness import Stop
-from ablations.locks import write_whole
 from ablations.plan import ChangedStudyError, Plan, changes, require_plan
 from ablations.preparation import prepare_models
 from ablations.storage import masked, open_storage, patiently, require_shareable
 from ablations.trials import AGREEMENT, Trials
 from ablations.worker import work
+from workbench.locks import write_whole
 from workbench.names import unknown
 from workbench.stages.prepare import Prepared
 

@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ablations.beats import read_json
 from ablations.cells import Cell
 from ablations.folder import Outline, StudyFolder, find_study
-from ablations.locks import write_whole
 from ablations.search_space import distributions, parameters, varied_tricks
 from ablations.study import Study, change_study, load_study, make_study
+from workbench.locks import write_whole
 from workbench.plugins import source_hash
 from workbench.recipe import Recipe
 from workbench.tasks import task_settings

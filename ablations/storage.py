@@ -21,7 +21,7 @@ from optuna.storages import (
 )
 from optuna.storages.journal import JournalFileBackend, _storage
 
-from ablations.locks import JournalLock
+from ablations.journal_lock import JournalLock
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 300.0

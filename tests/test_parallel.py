@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import nn
 
-from ablations.locks import held
 from tests.ablations.toy import TOY, points, run_names
 from tests.builders import make_prepared
 from tests.parallel_cases import CASES, DROPOUT, Case
 from tests.test_checkpoint import stop_after, without_times
 from workbench import models, parallel
 from workbench.loading import load_causal
+from workbench.locks import held
 from workbench.parallel import Share, collect, is_main, sum_gradients
 from workbench.stages.prepare import Prepared
 from workbench.training import Interrupted

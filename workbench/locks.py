@@ -32,7 +32,7 @@ def try_to_hold(path: Path, patience_seconds: float = 0.5) -> IO[str] | None:
 
     Args:
         path: of the lock.
-        patience_seconds: how long to try; not 0, since `is_held` takes the lock for a moment.
+        patience_seconds: how long to try; a process that is being killed lets go a moment later.
     """
     file = open_lock(path)
     end = time.monotonic() + patience_seconds
@@ -50,18 +50,6 @@ def try_to_hold(path: Path, patience_seconds: float = 0.5) -> IO[str] | None:
     file.write(str(os.getpid()))
     file.flush()
     return file
-
-
-def is_held(path: Path) -> bool:
-    """Say whether a living process holds the lock."""
-    if not path.exists():
-        return False
-    with open_lock(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def holder(path: Path) -> int | None:

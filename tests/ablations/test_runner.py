@@ -11,12 +11,12 @@ from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from ablations.folder import find_study
 from ablations.liveness import Stop
-from ablations.locks import LockedError
 from ablations.plan import ChangedStudyError
 from ablations.runner import ablate, begun, dry_run
 from ablations.trials import Trials
 from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
 from workbench.glossary import GLOSSARY
+from workbench.locks import LockedError
 from workbench.sync import sync
 from workbench.tracking import default_store
 from workbench.training import Run

@@ -12,12 +12,13 @@ from optuna.trial import TrialState
 
 from ablations.beats import Beat, Listener
 from ablations.folder import StudyFolder
-from ablations.locks import JournalLock, held, is_held, try_to_hold
+from ablations.journal_lock import JournalLock
 from ablations.processes import Process
 from ablations.storage import serve
 from ablations.trials import AHEAD, Outcome, Trials
 from tests.ablations.toy import gone, toy_plan
 from tests.postgres import free_port, new_database
+from workbench.locks import held, try_to_hold
 
 ME = Process.this("me")
 ELSEWHERE = replace(ME, machine="another", name="elsewhere")
@@ -277,17 +278,23 @@ def test_a_journal_cut_short_is_repaired_before_the_next_line(tmp_path: Path) ->
     assert len(open_trials(tmp_path).study.trials) == 4
 
 
+def is_free(path: Path) -> bool:
+    file = try_to_hold(path)
+    if file:
+        file.close()
+    return file is not None
+
+
 def test_a_lock_is_free_when_its_file_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    assert not is_held(path)
     file = try_to_hold(path)
     assert file is not None
-    assert is_held(path)
-    assert try_to_hold(path) is None
+    assert not is_free(path)
     file.close()
-    assert not is_held(path)
+    assert is_free(path)
     with held(path):
-        assert is_held(path)
+        assert not is_free(path)
+    assert is_free(path)
 
 
 def test_a_journal_lock_lets_go(tmp_path: Path) -> None:
@@ -295,6 +302,6 @@ def test_a_journal_lock_lets_go(tmp_path: Path) -> None:
     journal.touch()
     lock = JournalLock(journal)
     lock.acquire()
-    assert is_held(tmp_path / "journal.lock")
+    assert not is_free(tmp_path / "journal.lock")
     lock.release()
-    assert not is_held(tmp_path / "journal.lock")
+    assert is_free(tmp_path / "journal.lock")

@@ -1,4 +1,4 @@
-"""The locks of `workbench.locks`, and one more: that of an Optuna journal file."""
+"""The lock of an Optuna journal file."""
 
 import fcntl
 import os
@@ -7,9 +7,7 @@ from typing import IO
 
 from optuna.storages.journal._file import BaseJournalFileLock
 
-from workbench.locks import LockedError, held, holder, is_held, open_lock, try_to_hold, write_whole
-
-__all__ = ["JournalLock", "LockedError", "held", "holder", "is_held", "try_to_hold", "write_whole"]
+from workbench.locks import open_lock
 
 
 class JournalLock(BaseJournalFileLock):
