@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations.folder import Outline
+from ablations.records import DONE, Status
 from ablations.standings import Standing, counts, standings
-from ablations.trials import DONE, Status
 from workbench.progress import in_words
 
 QUIET_SECONDS = 10.0

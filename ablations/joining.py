@@ -16,7 +16,8 @@ from ablations.liveness import Stop
 from ablations.plan import ChangedStudyError, Plan, changes, require_plan
 from ablations.preparation import prepare_models
 from ablations.storage import masked, open_storage, patiently, require_shareable
-from ablations.trials import AGREEMENT, Trials
+from ablations.stored_trials import AGREEMENT
+from ablations.trials import Trials
 from ablations.worker import work
 from workbench.locks import write_whole
 from workbench.names import unknown

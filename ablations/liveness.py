@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ablations.trials import Claim, Trials
+from ablations.records import Claim
+from ablations.trials import Trials
 from workbench.progress import listening
 
 PARENT_SECONDS = 1.0

@@ -25,10 +25,10 @@ from ablations.plan import (
     tracking_store,
 )
 from ablations.preparation import check_inputs, prepare_models
+from ablations.records import DONE, Status
 from ablations.storage import require_shareable
 from ablations.study import Study
 from ablations.supervisor import Supervisor
-from ablations.trials import DONE, Status
 from workbench.environment import settle_process
 from workbench.signals import sigterm_as_ctrl_c
 from workbench.stages.prepare import Prepared

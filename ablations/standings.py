@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from ablations.trials import DONE, Status
+from ablations.records import DONE, Status
 from workbench.progress import in_words
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from itertools import count
 
 from ablations.display import Display
 from ablations.launchers.base import Job, Launcher, Worker
-from ablations.trials import DONE, Status, Trials
+from ablations.records import DONE, Status
+from ablations.trials import Trials
 
 POLL_SECONDS = 0.5
 SWEEP_SECONDS = 2.0

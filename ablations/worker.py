@@ -20,8 +20,9 @@ from ablations.opening import open_trials
 from ablations.plan import Plan, require_plan, tracking_store
 from ablations.processes import Process
 from ablations.pruners import make_pruner
+from ablations.records import DONE, Claim, Outcome
 from ablations.storage import StorageError, patiently
-from ablations.trials import DONE, Claim, Outcome, Trials
+from ablations.trials import Trials
 from workbench.checkpoint import CheckpointError, last_iteration
 from workbench.environment import settle_process
 from workbench.errors import is_expected, one_sentence

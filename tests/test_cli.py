@@ -124,8 +124,8 @@ def test_a_failed_trial_gives_status_1_and_its_error(
 ) -> None:
     from ablations import runner
     from ablations.cells import Cell
+    from ablations.records import Status
     from ablations.study import Study
-    from ablations.trials import Status
 
     def all_fail(study: Study, home: Path, options: runner.Options) -> list[Status]:
         return [Status(cell, "failed", 3, error="out of memory") for cell in (Cell("vanilla", 0),)]

@@ -14,9 +14,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ablations.cells import Cell
 from ablations.folder import Outline, StudyFolder
 from ablations.processes import Process
+from ablations.records import Claim, Outcome, State, Status, objective
 from ablations.search.judging import excess, is_hopeless, worth
 from ablations.search.settings import COLLAPSED, FIRST, Search
-from ablations.trials import LIVE, Claim, Outcome, State, Status, Trials, objective
+from ablations.trials import LIVE, Trials
 
 if TYPE_CHECKING:
     from ablations.search.space import Space

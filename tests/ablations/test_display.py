@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ablations.cells import Cell
 from ablations.display import Display
+from ablations.records import Status
 from ablations.standings import (
     MANY,
     seconds_left,
@@ -17,7 +18,6 @@ from ablations.standings import (
     status_tables,
     summary,
 )
-from ablations.trials import Status
 from tests.ablations.toy import toy_plan
 
 

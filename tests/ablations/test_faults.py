@@ -17,10 +17,11 @@ from ablations.launchers.base import make_job
 from ablations.liveness import Stop
 from ablations.opening import look_at_trials, open_trials
 from ablations.processes import Process
+from ablations.records import Status
 from ablations.runner import ablate, begun, prepare_study
 from ablations.storage import StorageError
 from ablations.supervisor import StoppedError
-from ablations.trials import Status, Trials
+from ablations.trials import Trials
 from tests.ablations.databases import Disturbance, away, for_seconds, locked
 from tests.ablations.disks import Disk, limited_files, small_disk
 from tests.ablations.evidence import assert_undisturbed

@@ -24,8 +24,9 @@ from ablations.launchers import ray_host
 from ablations.launchers.base import Job
 from ablations.launchers.ray import RayCluster, RayWorker
 from ablations.launchers.ray_host import GAVE_UP, Host
+from ablations.records import DONE, Status
 from ablations.runner import Options, ablate
-from ablations.trials import DONE, Status, Trials
+from ablations.trials import Trials
 from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
 
 WAIT_SECONDS = 240.0

@@ -8,11 +8,11 @@ from optuna.trial import TrialState
 
 from ablations.folder import StudyFolder
 from ablations.processes import Process
+from ablations.records import DONE, Claim, Outcome
 from ablations.search.judging import excess, is_hopeless, worth
 from ablations.search.settings import Search
 from ablations.search.space import Space
 from ablations.search.trials import SearchTrials
-from ablations.trials import DONE, Claim, Outcome
 from tests.ablations.toy import run_here, run_names, toy, toy_plan
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe

@@ -12,8 +12,8 @@ from ablations import supervisor
 from ablations.cells import Cell
 from ablations.folder import StudyFolder
 from ablations.launchers.base import Job
+from ablations.records import DONE, Status
 from ablations.supervisor import EARLY_DEATHS, StoppedError, Supervisor
-from ablations.trials import DONE, Status
 from tests.ablations.toy import toy_plan
 
 STRANGER = "elsewhere:1"

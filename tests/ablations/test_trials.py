@@ -14,8 +14,9 @@ from ablations.beats import Beat, Listener
 from ablations.folder import StudyFolder
 from ablations.journal_lock import JournalLock
 from ablations.processes import Process
+from ablations.records import Outcome
 from ablations.storage import serve
-from ablations.trials import AHEAD, Outcome, Trials
+from ablations.trials import AHEAD, Trials
 from tests.ablations.toy import gone, toy_plan
 from tests.postgres import free_port, new_database
 from workbench.locks import held, try_to_hold

@@ -10,9 +10,9 @@ from ablations.liveness import Stop
 from ablations.opening import open_trials
 from ablations.plan import Plan, make_plan
 from ablations.processes import Process
+from ablations.records import Status
 from ablations.runner import Options, begun, prepare_study
 from ablations.study import Study, make_study
-from ablations.trials import Status
 from ablations.worker import Worker
 
 TOY: dict[str, Any] = {

@@ -14,7 +14,7 @@ from workbench.commands.options import HOME
 
 if TYPE_CHECKING:
     from ablations.folder import StudyFolder
-    from ablations.trials import Status
+    from ablations.records import Status
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 """Exit statuses: a trial or an upload failed; the command cannot be carried out; stopped by Ctrl-C."""
