@@ -14,7 +14,8 @@ from ablations.beats import read_json
 from ablations.cells import Cell
 from ablations.folder import Outline, StudyFolder, find_study
 from ablations.search_space import distributions, parameters, varied_tricks
-from ablations.study import Study, change_study, load_study, make_study
+from ablations.study import Study
+from ablations.study_files import change_study, load_study, make_study
 from workbench.locks import write_whole
 from workbench.plugins import source_hash
 from workbench.recipe import Recipe

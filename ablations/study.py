@@ -1,12 +1,12 @@
-"""A study file: which recipes, over which seeds, on which task. Every mistake in it is one sentence."""
+"""A study: which recipes, over which seeds, on which task. Every mistake in it is one sentence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ablations.arms import NAME, Arm, as_arm, change_recipe
 from ablations.designs.kinds import AnyDesign, as_design
@@ -23,12 +23,9 @@ from workbench.settings import (
     PruneSettings,
     Settings,
     TaskSettings,
-    sentence,
 )
-from workbench.tasks import task_settings
 from workbench.textbook import textbook_optimisation, textbook_sampling
 from workbench.update_lines import UpdateLines
-from workbench.yaml_files import parse_yaml, read_yaml
 
 
 def _as_seeds(seeds: Any) -> Any:
@@ -39,8 +36,12 @@ def _as_seeds(seeds: Any) -> Any:
     return list(range(seeds))
 
 
-def _as_paths(files: Any, folder: Path | None = None) -> Any:
-    """Make the paths of plugins absolute, each once; `folder` is where relative ones start."""
+def as_paths(files: Any, folder: Path | None = None) -> Any:
+    """Make the paths of plugins absolute, each once; `folder` is where relative ones start.
+
+    Raises:
+        ValueError: if it is no list of files.
+    """
     files = [files] if isinstance(files, str) else files
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         raise ValueError(f"it should be a list of files, got {files!r}")
@@ -70,7 +71,7 @@ class Study(Settings):
 
     name: str = Field(pattern=NAME, description="of the MLflow experiment and the folder")
     question: str = Field("", description="what the study is to answer, in words")
-    plugins: Annotated[list[str], BeforeValidator(_as_paths)] = Field(
+    plugins: Annotated[list[str], BeforeValidator(as_paths)] = Field(
         [], description="files with tricks of your own, relative to the study file"
     )
     task: TaskSettings = TaskSettings()
@@ -196,137 +197,6 @@ class Study(Settings):
         """Let tricks refuse a rollout size that they do not divide."""
         sampling = tricks.sampling(textbook_sampling(self.ppo, self.ppo.rollout_size))
         tricks.optimisation(textbook_optimisation(self.ppo), sampling.buffer_size)
-
-
-def load_study(
-    path: Path, changes: Mapping[str, Any] | None = None, plugins: Sequence[str] = ()
-) -> Study:
-    """Read a study file, change some of its keys, and check all of it before anything runs.
-
-    Args:
-        path: YAML file; the study's name is the file's unless it says otherwise.
-        changes: dotted key -> value, such as {"ppo.iterations": 20}.
-        plugins: files with tricks, besides those of the study file.
-    Raises:
-        ValueError: for any mistake, in one sentence that names the file and the nearest right name.
-        FileNotFoundError: if the file, or a plugin, is not there.
-    """
-    content = {"name": path.stem, **read_yaml(path)}
-    try:
-        content["plugins"] = [*_as_paths(content.get("plugins", []), path.parent), *plugins]
-    except ValueError as error:
-        raise ValueError(f"{path}: plugins: {error}") from None
-    for key, value in (changes or {}).items():
-        _put(content, key, value)
-    return make_study(content, str(path))
-
-
-def make_study(content: Mapping[str, Any], place: str) -> Study:
-    """Check the content of a study file.
-
-    Args:
-        content: keys of `Study`.
-        place: the file it comes from, for the error.
-    Raises:
-        ValueError: for any mistake, in one sentence.
-    """
-    try:
-        study = Study.model_validate(content)
-        task_settings(study.task)
-    except ValidationError as error:
-        raise ValueError(sentence(error, place)) from None
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
-    return study
-
-
-def change_study(study: Study, changes: Mapping[str, Any], plugins: Sequence[str] = ()) -> Study:
-    """Return a study with some keys changed, and perhaps more plugins, checked again.
-
-    Raises:
-        ValueError: for any mistake, in one sentence.
-    """
-    content = study.model_dump(by_alias=True)
-    content["plugins"] += plugins
-    for key, value in changes.items():
-        _put(content, key, value)
-    return make_study(content, "command line")
-
-
-def make_arm_study(
-    recipe: str,
-    values: Sequence[str],
-    without: Sequence[str],
-    task: str,
-    iterations: int | None,
-    changes: Sequence[str],
-    plugins: Sequence[str] = (),
-) -> Study:
-    """Make the study of one arm that `workbench train` asks for; the arm is named after its changes.
-
-    Args:
-        recipe: where to start.
-        values: `trick.field=value`, or `trick`.
-        without: tricks to leave out.
-        task: name of the task.
-        iterations: of PPO; None for the default.
-        changes: `key=value` for any other setting.
-        plugins: files with tricks.
-    Raises:
-        ValueError: for any mistake, in one sentence.
-    """
-    given = [value if "=" in value else f"{value}=true" for value in values]
-    added = parse_changes(given, "--with")
-    signs = [f"+{value}" for value in values] + [f"-{name}" for name in without]
-    arm = recipe + "".join(signs).replace("=", "_")
-    content: dict[str, Any] = {
-        "name": "train",
-        "plugins": list(plugins),
-        "task": {"name": task},
-        "arms": {arm: {"recipe": recipe, "with": added, "without": list(without)}},
-        "ppo": {} if iterations is None else {"iterations": iterations},
-    }
-    for key, value in parse_changes(changes).items():
-        _put(content, key, value)
-    return make_study(content, "command line")
-
-
-def parse_changes(assignments: Sequence[str], option: str = "--set") -> dict[str, Any]:
-    """Read `key=value` options; values are YAML, so numbers, lists and words are what they look like.
-
-    Raises:
-        ValueError: if one has no `=`.
-    """
-    changes = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise ValueError(f"{option} {assignment}: write {option} key=value")
-        changes[key.strip()] = parse_yaml(value, f"{option} {key}")
-    return changes
-
-
-def parse_seeds(text: str) -> int | list[int]:
-    """Read `--seeds`: a number of seeds, or a list of them such as 0,3.
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise ValueError(f"--seeds must be a number or a list such as 0,3, got {text}")
-    return int(text) if len(parts) == 1 else [int(part) for part in parts]
-
-
-def _put(content: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for part in path:
-        if content.get(part) is None:
-            content[part] = {}
-        content = content[part]
-        if not isinstance(content, dict):
-            raise ValueError(f"--set {key}: '{part}' has no keys of its own")
-    content[last] = value
 
 
 def _refuse_twins(recipes: Mapping[str, Recipe]) -> None:

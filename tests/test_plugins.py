@@ -18,7 +18,7 @@ import yaml
 
 from ablations.folder import StudyFolder
 from ablations.plan import ChangedStudyError, agree, make_plan, open_study, require_plan
-from ablations.study import load_study
+from ablations.study_files import load_study
 from tests.ablations.toy import TOY
 from workbench import cli, plugins
 from workbench.names import unknown
@@ -254,7 +254,7 @@ def test_a_begun_study_loads_its_plugins_and_refuses_edited_ones(plugin: Path, t
 ABLATE = """
 from pathlib import Path
 from ablations.runner import Options, ablate
-from ablations.study import load_study
+from ablations.study_files import load_study
 ablate(load_study(Path("toy.yaml")), Path("runs"), Options(workers=1, device="cpu"))
 """
 """`workbench ablate` without its report, whose figures take most of the time."""

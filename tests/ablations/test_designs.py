@@ -18,7 +18,8 @@ from ablations.folder import StudyFolder
 from ablations.plan import ChangedStudyError, agree, compare, make_plan, require_plan
 from ablations.runner import study_tag
 from ablations.search_space import parameters, varied_tricks
-from ablations.study import Study, make_study
+from ablations.study import Study
+from ablations.study_files import make_study
 from tests.ablations.toy import run_here, toy
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe, recipes

@@ -13,7 +13,7 @@ from ablations.folder import StudyFolder
 from ablations.plan import make_plan
 from ablations.preparation import check_inputs
 from ablations.pruners import CollapsePruner, make_pruner
-from ablations.study import change_study
+from ablations.study_files import change_study
 from ablations.trials import Trials
 from analysis.limits import limits
 from analysis.runs import load

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ablations.plan import make_plan
-from ablations.study import Study, load_study, parse_changes
+from ablations.study import Study
+from ablations.study_files import load_study, parse_changes
 from workbench.recipes import recipes
 
 GOOD = """

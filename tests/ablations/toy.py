@@ -12,7 +12,8 @@ from ablations.plan import Plan, make_plan
 from ablations.processes import Process
 from ablations.records import Status
 from ablations.runner import Options, begun, prepare_study
-from ablations.study import Study, make_study
+from ablations.study import Study
+from ablations.study_files import make_study
 from ablations.worker import Worker
 
 TOY: dict[str, Any] = {

@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     warnings.simplefilter("ignore", FutureWarning)
-    from ablations.study import load_study
+    from ablations.study_files import load_study
     from tests.benchmarks.common import silence
 
     blocks, iterations = (2, 10) if options.quick else (options.blocks, options.iterations)

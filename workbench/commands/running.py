@@ -58,7 +58,7 @@ def prepare(
     from ablations.launchers.local import Local
     from ablations.plan import open_study
     from ablations.runner import Options, default_workers, prepare_only
-    from ablations.study import parse_changes
+    from ablations.study_files import parse_changes
 
     with resumable():
         asked = open_study(study, home, parse_changes(set_ or []), plugin or [])
@@ -92,7 +92,7 @@ def train(
     accelerate launch --multi_gpu --num_processes 4 -m workbench.cli train --recipe ppo_max
     """
     from ablations.pruners import make_pruner
-    from ablations.study import make_arm_study
+    from ablations.study_files import make_arm_study
     from workbench.environment import settle_process
     from workbench.parallel import is_main, leave
     from workbench.tracking import default_store
@@ -149,7 +149,7 @@ def ablate(
     from ablations import runner
     from ablations.launchers.choice import make_launcher
     from ablations.plan import open_study
-    from ablations.study import parse_changes, parse_seeds
+    from ablations.study_files import parse_changes, parse_seeds
 
     changes = {} if seeds is None else {"seeds": parse_seeds(seeds)}
     changes |= {} if iterations is None else {"ppo.iterations": iterations}
