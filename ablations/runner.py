@@ -79,7 +79,9 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         LockedError: if the study is running already.
         ChangedStudyError: if it was begun with other settings.
         OtherModelsError: if another host began it with other weights.
-        StoppedError: if the disk is full or the MLflow store stays away.
+        StoppedError: if the disk is full, the storage of trials stays away, or all workers die early.
+        StorageError: if the storage of trials cannot be reached.
+        TrackingError: if the MLflow store cannot be reached as the study begins, or refuses.
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
     """
     with begun(study, home, options) as (folder, plan, task):

@@ -18,7 +18,11 @@ EARLY_DEATHS = 10
 
 
 class StoppedError(RuntimeError):
-    """Workers could not go on although no trial failed: the disk is full, or the store is away."""
+    """Workers could not go on although no trial failed.
+
+    The disk is full, the storage of trials stayed away, or all die early. That MLflow is away is no
+    reason: a spool keeps what the runs say.
+    """
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Supervisor:
         """Work until every cell is done, or has failed as often as the study allows.
 
         Raises:
-            StoppedError: if a worker gave up.
+            StoppedError: if a worker gave up, or too many die before any cell gets further.
             KeyboardInterrupt: if asked to stop; every worker has written its checkpoint by then.
         """
         with Display(self.trials.outline) as display:
