@@ -18,7 +18,7 @@ def load(study: str, uri: str | None = None) -> "Study":
     Raises:
         ValueError: if the store or the study is missing.
     """
-    from analysis.runs import load as read  # seconds of import that `import analysis` does not need
+    from analysis.loading import load as read  # seconds of import that `import analysis` does not need
 
     home = Path(os.environ.get("WORKBENCH_HOME", "runs"))
     own = f"sqlite:///{(home / 'mlflow.db').resolve()}"

@@ -16,10 +16,11 @@ from analysis.findings import findings
 from analysis.latex import MOST_ROWS, latex_table
 from analysis.limits import limits
 from analysis.links import study_link
+from analysis.loading import load
 from analysis.panels import COLUMN, PAGE, render
 from analysis.plots import FIGURES, is_drawn
 from analysis.progress import Bar, progress_bar
-from analysis.runs import Study, load
+from analysis.runs import Study
 from analysis.tables import TABLES, Tables, tables_of
 from analysis.wording import number
 from workbench.glossary import GLOSSARY

@@ -16,7 +16,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from analysis.curves import MAX_POINTS, curve
-from analysis.runs import Study, load
+from analysis.loading import load
+from analysis.runs import Study
 from analysis.selection import shown_arms
 
 BATCH = 1000

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from analysis import effects, store
 from analysis.comparison import Pair, compare
-from analysis.runs import Study, load
+from analysis.loading import load
+from analysis.runs import Study
 from analysis.values import final_values
 from analysis.wording import number, p_note, quantity, seeds_sentence
 from workbench.glossary import GLOSSARY

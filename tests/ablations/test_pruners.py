@@ -16,7 +16,7 @@ from ablations.pruners import CollapsePruner, make_pruner
 from ablations.study_files import change_study
 from ablations.trials import Trials
 from analysis.limits import limits
-from analysis.runs import load
+from analysis.loading import load
 from analysis.tables import tables_of
 from tests.ablations.toy import TOY, run_here, toy
 from tests.builders import SETTINGS, ListTracker, TinyTask, make_prepared, make_run

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs import Study, load
+from analysis.loading import load
+from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Plan, write_store
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ import analysis.report
 import analysis.tables
 from analysis import plots
 from analysis.curves import FEW_POINTS, MAX_POINTS
+from analysis.loading import load
 from analysis.page_tables import FOLD
 from analysis.report import write_report
-from analysis.runs import load
 from analysis.selection import MAX_ARMS
 from tests.analysis.synthetic_store import QUICKSTART, curves, write_store
 from tests.analysis.test_report import Page

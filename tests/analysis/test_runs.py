@@ -10,7 +10,8 @@ import pytest
 
 from analysis import store
 from analysis.artifacts import artifact_path
-from analysis.runs import Study, load
+from analysis.loading import load
+from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, insert_points
 
 SMALL = Plan({"a": Arm(), "b": Arm(collapse=(6,))}, seeds=(0, 1), iterations=10, name="small")

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from analysis import chart_view, store
 from analysis.chart_view import write_chart_view
 from analysis.curves import curve
-from analysis.runs import load
+from analysis.loading import load
 from analysis.summary import write_summary
 from tests.analysis.synthetic_store import QUICKSTART, Plan
 

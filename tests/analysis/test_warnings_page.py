@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.loading import load
 from analysis.ranking import ranking
-from analysis.runs import load
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from analysis import watch
-from analysis.runs import Study, load
+from analysis.loading import load
+from analysis.runs import Study
 from analysis.traces import JUDGED
 from tests.analysis.synthetic_store import KL_LEAD, QUICKSTART, Arm, Plan, write_store
 from workbench import cli

@@ -15,7 +15,8 @@ import numpy as np
 from analysis import significance
 from analysis.comparison import FOUND
 from analysis.effects import FINAL
-from analysis.runs import Study, load
+from analysis.loading import load
+from analysis.runs import Study
 from analysis.values import final_values
 from tests.calibration.draws import Array, band, by_seeds, compared, head, percent
 

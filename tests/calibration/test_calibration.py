@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis.intervals import mean_intervals
-from analysis.runs import load
+from analysis.loading import load
 from analysis.values import final_values
 from tests.calibration import coverage, false_findings, interval_methods, power, real_runs
 from tests.calibration.__main__ import MODULES

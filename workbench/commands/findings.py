@@ -95,7 +95,7 @@ def watch(
     workbench watch train --from quickstart --once
     """
 
-    from analysis.runs import load
+    from analysis.loading import load
     from analysis.watch import follow, learn_alarms
 
     uri = tracking_uri or f"sqlite:///{(home / 'mlflow.db').resolve()}"
