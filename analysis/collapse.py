@@ -6,14 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from analysis.intervals import FloatArray
+from analysis.falls import Fall
+from analysis.intervals import BoolArray, FloatArray
 from analysis.robust import PATIENCE, first_streak, noise_scale
 from analysis.runs import Study
-
-BoolArray = npt.NDArray[np.bool_]
 
 CAP = 1e9
 """Infinities are logged as ±1e9: see stability/nonfinite_count."""
@@ -146,41 +144,6 @@ def _fall(
     fall = Fall(start, noise, margin, judge.patience)
     place = fall.place(score, _proxy_is_up(study, run_id, judge.proxy, steps))
     return float("nan") if place is None else float(steps[place])
-
-
-@dataclass(frozen=True)
-class Fall:
-    """What a fall below the start is: the start, one error of a point, errors below, points in a row."""
-
-    start: float
-    error: float
-    margin: float
-    patience: int
-
-    def place(self, score: FloatArray, is_counted: BoolArray) -> int | None:
-        """Return where a curve [T] changes to below its start; None where it never falls.
-
-        A fall is `patience` points in a row, all of them counted, below start − margin · error; its
-        time is the change point of all points until then at the level start − error.
-        """
-        below = (score < self.start - self.margin * self.error) & is_counted
-        first = first_streak(below, self.patience)
-        if first is None:
-            return None
-        return change_point(score[: first + self.patience], self.start - self.error)
-
-
-def change_point(values: FloatArray, level: float) -> int:
-    """Return the place from which a curve, known to end below a level, is below it.
-
-        argmax over n of Σ_{t < n} (x_t − level)
-
-    The cumulative sum rises while the curve is above the level and falls from where it is below, so
-    that its last maximum is the change point; a single noisy point on the wrong side does not move it.
-    Source: Page 1954, Continuous Inspection Schemes, as an estimate of the time of change.
-    """
-    total = np.concatenate([[0.0], np.cumsum(values[:-1] - level)])
-    return int(len(total) - 1 - np.argmax(total[::-1]))
 
 
 def _proxy_is_up(study: Study, run_id: str, metric: str, steps: FloatArray) -> BoolArray:

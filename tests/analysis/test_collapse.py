@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.collapse import change_point, collapses, disagreements
+from analysis.collapse import collapses, disagreements
+from analysis.falls import change_point
 from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from tests.calibration.warnings import flat_falls, time_errors

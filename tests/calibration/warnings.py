@@ -13,8 +13,8 @@ import pandas as pd
 
 from analysis import forecast, roc
 from analysis.alarms import alarm_times_of, first_over, reach_of, threshold_of
-from analysis.collapse import Fall
 from analysis.early_warning import scores_of
+from analysis.falls import Fall
 from analysis.intervals import FloatArray
 from analysis.traces import Traces
 
