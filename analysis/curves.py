@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import FloatArray, curve_interval
-from analysis.runs import IntArray, Study, remembered
+from analysis.intervals import FloatArray, IntArray, curve_interval
+from analysis.runs import Study, remembered
 from analysis.selection import shown_arms
 
 MAX_POINTS = 200

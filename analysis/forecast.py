@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import stats
 
-from analysis.intervals import FloatArray
+from analysis.intervals import BoolArray, FloatArray
 from analysis.roc import Pairs, Single
-from analysis.traces import BoolArray, Traces
+from analysis.traces import Traces
 
 PRIOR = 0.25
 """Weight of the made-up run of the intervals; see `resampled_areas`."""

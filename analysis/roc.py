@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.intervals import FloatArray
-from analysis.runs import IntArray
-from analysis.traces import BoolArray
+from analysis.intervals import BoolArray, FloatArray, IntArray
 
 CLASSES = 512
 """Scores are told apart exactly up to this many different values, else in as many equal classes."""

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from analysis.artifacts import artifact_path
+from analysis.intervals import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from analysis.tables import Tables
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 P = ParamSpec("P")
 T = TypeVar("T")
 

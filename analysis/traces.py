@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from analysis.collapse import collapses
-from analysis.intervals import FloatArray
-from analysis.runs import IntArray, Study
+from analysis.intervals import BoolArray, FloatArray, IntArray
+from analysis.runs import Study
 from workbench.glossary import GLOSSARY
-
-BoolArray = npt.NDArray[np.bool_]
 
 SECTIONS = ("policy/", "reward/", "ppo/", "eval/")
 """Metrics that are looked at as monitors: what a run records of itself, but neither cost nor outcome."""
