@@ -8,6 +8,7 @@ from analysis import effects, frontier
 from analysis.comparison import FOUND
 from analysis.design_findings import design_findings
 from analysis.finding import Finding
+from analysis.overoptimisation import fit_sentence
 from analysis.runs import Study
 from analysis.selection import MAX_ARMS, objective, shown_arms
 from analysis.stability_findings import collapse_findings, warning_findings
@@ -77,13 +78,13 @@ def _effects_at_large(rows: pd.DataFrame) -> list[str]:
 
 def _price_findings(study: Study, tables: Tables) -> list[Finding]:
     """Say which arms have most gold for their KL, and where more KL bought less."""
-    best = tables.frontier[tables.frontier["is_efficient"].astype(bool)]
+    best = frontier.on_frontier(tables.frontier)
     said = []
     if len(best):
-        text = frontier.frontier_sentence(best.sort_values("kl").head(MAX_ARMS))
+        text = frontier.frontier_sentence(best.head(MAX_ARMS))
         said.append(Finding(text, "frontier.csv"))
     return said + [
-        Finding(frontier.fit_sentence(row), "overoptimisation.csv", is_minor=_is_guess(row, study))
+        Finding(fit_sentence(row), "overoptimisation.csv", is_minor=_is_guess(row, study))
         for _, row in tables.overoptimisation.iterrows()
     ]
 

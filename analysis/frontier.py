@@ -1,140 +1,33 @@
-"""Reward against KL: how far over-optimisation has gone in each arm, and which arms are on the frontier.
-
-Over-optimisation is fitted in the form that Gao et al. 2022 found for policies trained by RL,
-
-    R(d) = d (α − β log d),   d = √KL(π ‖ π_SFT) in √nats,   R = score − score of the SFT policy,
-
-whose peak is β d* at d* = exp(α/β − 1) where β > 0. Here R is in the score's own unit.
-"""
-
-from typing import Any
+"""Which arms have most gold for their KL at the end, and how sure that is."""
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from analysis.intervals import LEVEL, MIN_SEEDS, BoolArray, FloatArray, floats, mean_intervals
+from analysis.intervals import BoolArray, FloatArray, floats, mean_intervals
 from analysis.runs import Study
 from analysis.values import final_values
 from analysis.wording import number
 
-SOURCES = {"gold": "eval/gold", "proxy": "eval/proxy"}
-"""Evaluations on held-out prompts that are fitted."""
-
-FIT_COLUMNS = [
-    *("arm", "source", "alpha", "alpha_low", "alpha_high", "beta", "beta_low", "beta_high"),
-    *("peak_kl", "peak_kl_low", "peak_kl_high", "peak_value", "is_reached", "largest_kl", "r2", "n"),
+FRONTIER_COLUMNS = [
+    *("arm", "n", "kl", "kl_low", "kl_high", "gold", "gold_low", "gold_high", "share"),
+    "is_efficient",
 ]
-FRONTIER_COLUMNS = ["arm", "n", "kl", "kl_low", "kl_high", "gold", "gold_low", "gold_high", "share"]
-
-MIN_POINTS = 4
-"""Fewest evaluations at a KL above zero to which a run is fitted."""
 
 _RESAMPLES = 2_000
-
-
-def overoptimisation(study: Study) -> pd.DataFrame:
-    """Fit R(d) to the evaluations of each arm, gold and proxy, all seeds together.
-
-    Intervals leave out one seed at a time (jackknife, Student's t); that of the peak is taken of its
-    logarithm.
-
-    Returns:
-        FIT_COLUMNS, one row an arm and source: peak_kl in nats and peak_value in the score's unit, NaN
-        where the curve has none (β ≤ 0); is_reached says whether the runs went as far as the peak, else
-        it is an extrapolation; largest_kl they had; r2, the share of R's variance that the fit has.
-    Source: Gao et al. 2022, arXiv:2210.10760, section 3.2.
-    """
-    rows = []
-    for arm in study.arms:
-        for source, metric in SOURCES.items():
-            runs = [reward_path(study, run_id, metric) for run_id in study.runs_of(arm)["run_id"]]
-            runs = [run for run in runs if len(run) >= MIN_POINTS]
-            if runs:
-                rows.append({"arm": arm, "source": source} | fit(runs))
-    return pd.DataFrame(rows, columns=FIT_COLUMNS)
-
-
-def reward_path(study: Study, run_id: str, metric: str) -> FloatArray:
-    """Return [P, 2]: √KL and the gain over the SFT policy at the evaluations of a run after the first.
-
-    An evaluation is paired with the KL of the iteration that it begins, the last with that of the last
-    iteration. Points at which the estimate of KL is not above zero are left out.
-    """
-    at, value = study.series(run_id, metric)
-    steps, kl = study.series(run_id, "policy/kl_to_sft")
-    if not len(at) or not len(steps) or at[0] != 0:
-        return np.empty((0, 2))
-    place = np.clip(np.searchsorted(steps, at[1:], side="right") - 1, 0, None)
-    path = np.stack([np.sqrt(np.maximum(kl[place], 0.0)), value[1:] - value[0]], axis=1)
-    return floats(path[np.isfinite(path).all(axis=1) & (path[:, 0] > 0)])
-
-
-def fit(runs: list[FloatArray]) -> dict[str, float]:
-    """Fit R(d) to runs of [P, 2] points, with the jackknife over runs; see `overoptimisation`."""
-    designs = [np.stack([d, -d * np.log(d)], axis=1) for d, _ in (run.T for run in runs)]
-    gram = np.stack([x.T @ x for x in designs])
-    moment = np.stack([x.T @ run[:, 1] for x, run in zip(designs, runs, strict=True)])
-    whole = np.linalg.pinv(gram.sum(axis=0)) @ moment.sum(axis=0)
-    left_out = np.stack(
-        [
-            np.linalg.pinv(gram.sum(axis=0) - g) @ (moment.sum(axis=0) - m)
-            for g, m in zip(gram, moment, strict=True)
-        ]
-    )
-    low, high = _jackknife(whole, left_out)
-    points = np.concatenate(runs)
-    residual = points[:, 1] - np.concatenate(designs) @ whole
-    spread = np.sum((points[:, 1] - points[:, 1].mean()) ** 2)
-    return {
-        **{"alpha": whole[0], "alpha_low": low[0], "alpha_high": high[0]},
-        **{"beta": whole[1], "beta_low": low[1], "beta_high": high[1]},
-        **_peak(whole, left_out, float(points[:, 0].max())),
-        "r2": 1.0 - float(np.sum(residual**2)) / float(spread) if spread > 0 else np.nan,
-        "n": len(runs),
-    }
-
-
-def _jackknife(whole: FloatArray, left_out: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the interval ends of estimates [...], given them without each of the n seeds [n, ...]."""
-    n = len(left_out)
-    if n < MIN_SEEDS:
-        return np.full(whole.shape, np.nan), np.full(whole.shape, np.nan)
-    error = np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean(axis=0)) ** 2, axis=0))
-    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * error
-    return whole - half, whole + half
-
-
-def _peak(whole: FloatArray, left_out: FloatArray, largest: float) -> dict[str, float]:
-    """Return where the fitted curve peaks: log d* = α/β − 1, R* = β d*; NaN where β ≤ 0."""
-    names = ("peak_kl", "peak_kl_low", "peak_kl_high", "peak_value")
-    far: dict[str, float] = {"largest_kl": largest**2}
-    if whole[1] <= 0:
-        return dict.fromkeys(names, np.nan) | {"is_reached": False} | far
-    log_kl = 2 * (whole[0] / whole[1] - 1)
-    low, high = np.nan, np.nan
-    if np.all(left_out[:, 1] > 0):  # else some seeds have a peak and some have none
-        ends = _jackknife(np.array([log_kl]), 2 * (left_out[:, :1] / left_out[:, 1:] - 1))
-        low, high = float(ends[0][0]), float(ends[1][0])
-    with np.errstate(over="ignore"):
-        kls = [float(np.exp(x)) for x in (log_kl, low, high)]
-        value = float(whole[1] * np.exp(log_kl / 2))
-    reached = {"is_reached": kls[0] <= largest**2}
-    return dict(zip(names, (*kls, value), strict=True)) | reached | far
 
 
 def arm_points(study: Study) -> pd.DataFrame:
     """Tabulate how far every arm went and what it gained: final KL and gold over the same seeds.
 
     Returns:
-        FRONTIER_COLUMNS and is_efficient, one row an arm that recorded both. Intervals are 95 % over
+        FRONTIER_COLUMNS, one row an arm that recorded both. Intervals are 95 % over
         seeds; share is that of 2,000 resamples of seeds in which no other arm had less KL and more gold.
     """
     kl, gold = final_values(study, "final/kl_to_sft"), final_values(study, "final/gold")
     there = kl.notna() & gold.notna()
     arms = [arm for arm in study.arms if there[arm].any()]
     if not arms:
-        return pd.DataFrame(columns=[*FRONTIER_COLUMNS, "is_efficient"])
+        return pd.DataFrame(columns=FRONTIER_COLUMNS)
     x, y = floats(kl.where(there)[arms]), floats(gold.where(there)[arms])
     across, up = mean_intervals(x), mean_intervals(y)
     return pd.DataFrame(
@@ -175,32 +68,13 @@ def _share_efficient(kl: FloatArray, gold: FloatArray) -> FloatArray:
     return floats(found.mean(axis=0))
 
 
-def frontier(study: Study) -> pd.DataFrame:
-    """Return the arms that no other beats in both KL (down) and gold (up), by KL; see `arm_points`."""
-    table = arm_points(study)
-    kept = table[table["is_efficient"].astype(bool)][FRONTIER_COLUMNS]
-    return kept.sort_values("kl", ignore_index=True)
-
-
-def fit_sentence(row: "pd.Series[Any]") -> str:
-    """Say one row of `overoptimisation`: where the curve peaks and whether the runs got there."""
-    begin = f"{row['arm']}: {'gold' if row['source'] == 'gold' else 'the reward-model score'}"
-    sure = f"n = {row['n']}, R² = {row['r2']:.2f}"
-    if np.isnan(row["peak_kl"]):
-        return f"{begin} rises with √KL throughout; the fitted curve has no peak ({sure})."
-    ends = f"95 % interval {number(row['peak_kl_low'])} to {number(row['peak_kl_high'])}"
-    ends = "no interval" if np.isnan(row["peak_kl_low"]) else ends
-    where = f"{number(row['peak_kl'])} nats/response ({ends}, {sure})"
-    if row["is_reached"]:
-        return f"{begin} peaks at a KL of {where}: beyond it, more KL buys less."
-    far = f"the runs went to {number(row['largest_kl'])}, so that this is an extrapolation"
-    return f"{begin} would peak at a KL of {where}; {far}."
+def on_frontier(points: pd.DataFrame) -> pd.DataFrame:
+    """Keep the arms of `arm_points` that no other beats in both KL (down) and gold (up), by KL."""
+    return points[points["is_efficient"].astype(bool)].sort_values("kl", ignore_index=True)
 
 
 def frontier_sentence(table: pd.DataFrame) -> str:
-    """Say which arms are on the frontier, given `frontier`."""
-    if not len(table):
-        return "No arm recorded both gold and KL at its end."
+    """Say which arms are on the frontier, given `on_frontier`, of at least one."""
     shares = [
         f"{row['arm']} ({number(row['gold'])} at {number(row['kl'])} nats, in {row['share']:.0%} of "
         "resamples)"

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from analysis.curve_panels import label, set_scale
 from analysis.intervals import FloatArray, mean
+from analysis.overoptimisation import SOURCES
 from analysis.panels import PAGE, arm_legend, gap, grid, mark_legend, name_rows, styled
 from analysis.runs import Study
 from analysis.selection import colour, dashes, marker, shown_arms
@@ -19,8 +20,6 @@ from analysis.wording import number
 from workbench.glossary import GLOSSARY
 
 _DOTS: Any = (0, (1, 1))
-
-SOURCES = {"gold": "eval/gold", "proxy": "eval/proxy"}
 
 ENDS = (
     *("final/gold", "final/win_rate", "final/proxy", "final/kl_to_sft"),

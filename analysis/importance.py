@@ -1,18 +1,17 @@
-"""Search studies: which parameters mattered (fANOVA, PED-ANOVA), and which trials are best.
+"""Search studies: which parameters mattered (fANOVA, PED-ANOVA), and how each trial ended by them.
 
 Importances are for what a sampler drew. On a design they mislead: of a leave-one-out study with effects
 of 4, 2, 0.1 and −0.1, PED-ANOVA, Optuna's default, gives more than 0.9 to the last.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 import pandas as pd
 
 from analysis.design import Level, design_of, read_level
-from analysis.frontier import efficient
 from analysis.intervals import FloatArray, floats, mean
 from analysis.runs import Study
 from analysis.values import final_values
@@ -20,8 +19,6 @@ from workbench.glossary import GLOSSARY
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
-
-KL = "final/kl_to_sft"
 
 MIN_TRIALS = 20
 """Fewest trials from which importances are given."""
@@ -190,32 +187,3 @@ def slices(study: Study, metric: str) -> pd.DataFrame:
         for name, value in point.items()
     ]
     return pd.DataFrame(rows, columns=SLICE_COLUMNS)
-
-
-def pareto(study: Study) -> pd.DataFrame:
-    """Say which trials of a search no other beats in every objective, and which keep its constraints.
-
-    Returns:
-        one row an arm: arm, n seeds, a column an objective and a column a constraint (means over
-        seeds), the KL to the SFT policy that was attained, is_efficient (no feasible arm is as good
-        in all objectives and better in one), feasible. Empty for a design.
-    """
-    design = design_of(study)
-    if design.kind != "search" or not design.objectives:
-        return pd.DataFrame(columns=["arm", "n", KL, "is_efficient", "feasible"])
-    metrics = list(dict.fromkeys([*design.objectives, *design.constraints, KL]))
-    found = {name: mean(floats(final_values(study, name))) for name in metrics}
-    first = floats(final_values(study, next(iter(design.objectives))))
-    table = pd.DataFrame({"arm": study.arms, "n": np.sum(~np.isnan(first), axis=0)} | found)
-    table = table.dropna(subset=list(design.objectives)).reset_index(drop=True)
-    kept = [floats(table[name]) <= bound for name, bound in design.constraints.items()]
-    feasible = np.all(kept, axis=0) if kept else np.ones(len(table), bool)
-    cost = _costs(table, design.objectives)
-    return table.assign(
-        is_efficient=efficient(np.where(feasible[:, None], cost, np.nan)), feasible=feasible
-    )
-
-
-def _costs(table: pd.DataFrame, objectives: Mapping[str, str]) -> FloatArray:
-    signs = [1.0 if direction == "minimize" else -1.0 for direction in objectives.values()]
-    return floats(floats(table[list(objectives)]) * signs)

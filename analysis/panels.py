@@ -1,4 +1,4 @@
-"""What all figures share: the style, the colour of each arm, panels, curves, and notes on gaps."""
+"""What all figures share: the style, the bytes of a file, panels, legends, and notes on gaps."""
 
 import re
 import textwrap

@@ -5,7 +5,16 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis import effects, factorial, frontier, importance, shapley, stability
+from analysis import (
+    effects,
+    factorial,
+    frontier,
+    importance,
+    overoptimisation,
+    pareto,
+    shapley,
+    stability,
+)
 from analysis.alarms import alarm_times
 from analysis.curves import curve_table
 from analysis.early_warning import warning_scores
@@ -93,7 +102,7 @@ class Tables:
     @cached_property
     def overoptimisation(self) -> pd.DataFrame:
         """A row an arm and judge: how reward goes with KL, and where it peaks."""
-        return frontier.overoptimisation(self._study)
+        return overoptimisation.overoptimisation(self._study)
 
     @cached_property
     def frontier(self) -> pd.DataFrame:
@@ -128,7 +137,7 @@ class Tables:
     @cached_property
     def pareto(self) -> pd.DataFrame:
         """A row an arm of a search: its objectives, and whether another beats it in all."""
-        return importance.pareto(self._study)
+        return pareto.pareto(self._study)
 
     def _by_metric(self, of: Callable[[Study, str], pd.DataFrame]) -> pd.DataFrame:
         """Put the tables of all headline metrics below one another, the metric first."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis import importance
+from analysis import importance, pareto
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 
@@ -74,7 +74,7 @@ def test_designs_get_no_importances_and_are_told_why(study: Study) -> None:
     )
     assert list(importance.importances(study, GOLD).columns) == importance.IMPORTANCE_COLUMNS
     assert len(importance.importances(study, GOLD)) == len(importance.slices(study, GOLD)) == 0
-    assert len(importance.pareto(study)) == 0
+    assert len(pareto.pareto(study)) == 0
 
 
 def test_few_trials_get_no_importances_and_are_told_why() -> None:
@@ -88,7 +88,7 @@ def test_the_pareto_front_is_of_the_trials_that_keep_the_constraint() -> None:
     gold, kl = [[1.0, 2.0, 2.0, 9.0, np.nan]], [[1.0, 2.0, 3.0, 11.0, 1.0]]
     arms = [f"t{i}" for i in range(5)]
     study = made_study({GOLD: np.array(gold), KL: np.array(kl)}, arms, design=SEARCH)
-    table = importance.pareto(study).set_index("arm")
+    table = pareto.pareto(study).set_index("arm")
     # t1 dominates t2; t3 has the most gold but breaks the constraint; t4 has no gold
     assert table["is_efficient"].to_dict() == {"t0": True, "t1": True, "t2": False, "t3": False}
     assert table["feasible"].to_dict() == {"t0": True, "t1": True, "t2": True, "t3": False}
@@ -98,7 +98,7 @@ def test_the_pareto_front_is_of_the_trials_that_keep_the_constraint() -> None:
 def test_the_attained_kl_stands_beside_a_single_objective() -> None:
     design = {"kind": "search", "objectives": {GOLD: "maximize"}}
     finals = {GOLD: np.array([[1.0, 2.0]]), KL: np.array([[3.0, 4.0]])}
-    table = importance.pareto(made_study(finals, ["t0", "t1"], design=design))
+    table = pareto.pareto(made_study(finals, ["t0", "t1"], design=design))
     assert table[KL].tolist() == [3.0, 4.0]
     assert table["is_efficient"].tolist() == [False, True] and table["feasible"].all()
 

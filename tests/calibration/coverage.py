@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from analysis import frontier
+from analysis import overoptimisation
 from analysis.comparison import probability_of_improvement
 from analysis.intervals import curve_interval, iqm, mean_intervals
 from tests.calibration.draws import (
@@ -90,7 +90,7 @@ def fit_covered(parameter: str, seeds: int, studies: int) -> Array:
     truth = {"alpha": ALPHA, "beta": BETA, "peak_kl": float(np.exp(2 * (ALPHA / BETA - 1)))}[parameter]
     covered = []
     for _ in range(studies):
-        found = frontier.fit([_over_optimised(rng) for _ in range(seeds)])
+        found = overoptimisation.fit([_over_optimised(rng) for _ in range(seeds)])
         covered.append(found[f"{parameter}_low"] <= truth <= found[f"{parameter}_high"])
     return np.array(covered, float)
 
