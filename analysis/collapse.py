@@ -1,4 +1,16 @@
-"""When each run collapsed, found again from its curves alone and compared with what it was tagged."""
+"""When each run collapsed, found again from its curves alone and compared with what it was tagged.
+
+gold: it is below its start by more than two standard errors of the difference, while the reward-model
+    score is above its own, three iterations in a row (two evaluations where rollouts are not judged).
+win rate: against the SFT policy, as the gold judge sees it, it is below one half by more than two noise
+    deviations, while the reward-model score is above its start, two evaluations in a row.
+monitors: five iterations in a row fewer than half as many distinct responses as at the start, or more
+    than half of the responses cut at the cap beyond the start, or a perplexity of less than half or more
+    than twice the start.
+diverged: the policy's numbers are no longer finite.
+
+The time of the first two is the change point of `falls.change_point`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +24,7 @@ from analysis.falls import Fall
 from analysis.intervals import BoolArray, FloatArray
 from analysis.robust import PATIENCE, first_streak, noise_scale
 from analysis.runs import Study
-
-CAP = 1e9
-"""Infinities are logged as ±1e9: see stability/nonfinite_count."""
+from workbench.glossary import CAP
 
 MARGIN = 2.0
 """Standard errors of the difference by which a judge's score must be below its start."""
@@ -24,26 +34,6 @@ EVALUATIONS = 2
 
 MONITOR_PATIENCE = 5
 """Consecutive iterations at which a monitor must be past its bound."""
-
-RULES = {
-    "gold": (
-        "the gold score is below its start by more than two standard errors of the difference, while "
-        "the reward-model score is above its own, at three iterations in a row (two evaluations in a "
-        "row where rollouts are not judged)"
-    ),
-    "win rate": (
-        "the win rate against the SFT policy, as the gold judge sees it, is below one half by more "
-        "than two noise deviations, while the reward-model score is above its start, at two "
-        "evaluations in a row"
-    ),
-    "monitors": (
-        "for five iterations in a row fewer than half as many distinct responses as at the start, or "
-        "more than half of the responses cut at the cap beyond the start, or a perplexity of less "
-        "than half or more than twice the start"
-    ),
-    "diverged": "the policy's numbers are no longer finite",
-}
-"""What counts as a collapse. The time of the first two is the change point of `change_point`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ WIN_RATE = Judge("eval/win_rate", "eval/proxy", EVALUATIONS)
 
 @lru_cache(maxsize=4)
 def collapses(study: Study) -> pd.DataFrame:
-    """Find the collapse of every run from its curves, by each rule of RULES.
+    """Find the collapse of every run from its curves, by each of these rules.
 
     Returns:
         One row a run: run_id, arm, seed; gold, win_rate, monitors, diverged: the iteration by that

@@ -11,21 +11,11 @@ from analysis.comparison import verdicts
 from analysis.intervals import LEVEL, FloatArray, Intervals, deviation, mean_intervals
 
 SEEDS, POOLED = "seeds", "pooled"
+"""Where the spread comes from: one estimate a seed, which assumes nothing of the arms' spread; or the
+residuals of arm + seed, which assume that every arm's runs spread alike."""
 
 MIN_BLOCKS = 5
 """Fewest complete seeds from which the spread between seeds is used."""
-
-ASSUMPTIONS = {
-    SEEDS: (
-        "Each seed gives one estimate of every effect, and intervals are Student's t over these: "
-        "nothing is assumed of the arms' spread."
-    ),
-    POOLED: (
-        f"With fewer than {MIN_BLOCKS} complete seeds, the spread is pooled over all arms and seeds "
-        "(residuals of arm + seed, Student's t): this assumes that every arm's runs spread alike."
-    ),
-}
-"""What is assumed, by the method that a table says was used."""
 
 COLUMNS = [
     *("effect", "low", "high", "n", "sd", "p", "smallest_p", "detectable", "method", "verdict"),

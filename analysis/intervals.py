@@ -35,11 +35,6 @@ class Interval:
     high: float
     n: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside; False where there is no interval."""
-        return self.low > 0 or self.high < 0
-
 
 @dataclass(frozen=True)
 class Intervals:

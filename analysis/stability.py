@@ -137,10 +137,3 @@ def last_iteration(study: Study, run_id: str) -> float:
     names = ("reward/proxy", "policy/kl_to_sft", "policy/response_length", "ppo/policy_loss")
     reached = [steps[-1] + 1 for name in names if len(steps := study.series(run_id, name)[0])]
     return float(max(reached)) if reached else float("nan")
-
-
-def held_ids(study: Study) -> list[str]:
-    """Return the runs that finished, and did not collapse by tag or curves."""
-    finished = study.runs.loc[study.runs["outcome"] == "ok", "run_id"]
-    found = collapses(study).set_index("run_id")["collapse"]
-    return [run_id for run_id in finished if np.isnan(found[run_id])]

@@ -16,7 +16,6 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from analysis.curves import MAX_POINTS, curve
-from analysis.loading import load
 from analysis.runs import Study
 from analysis.selection import shown_arms
 
@@ -28,15 +27,6 @@ MOST_POINTS = 50_000
 
 _ROLE = "workbench.summary"
 _LOG = logging.getLogger(__name__)
-
-
-def write_summary(study: str, tracking_uri: str, report: Path | None = None) -> None:
-    """Read a study and write or refresh its summary; see `summarise`.
-
-    Raises:
-        ValueError: if the store or the study is missing.
-    """
-    summarise(load(study, tracking_uri), report)
 
 
 def summarise(study: Study, report: Path | None = None) -> None:

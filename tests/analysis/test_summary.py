@@ -13,7 +13,7 @@ from analysis import chart_view, store
 from analysis.chart_view import write_chart_view
 from analysis.curves import curve
 from analysis.loading import load
-from analysis.summary import write_summary
+from analysis.summary import summarise
 from tests.analysis.synthetic_store import QUICKSTART, Plan
 
 SHORT = replace(QUICKSTART, iterations=20, seeds=(0, 1, 2))
@@ -23,7 +23,7 @@ def test_the_summary_has_one_run_an_arm_with_interval_metrics(
     make_store: Callable[[Plan], str],
 ) -> None:
     uri = make_store(SHORT)
-    write_summary("demo", uri)
+    summarise(load("demo", uri))
     raw = store.read(uri, "demo/summary")
     assert raw is not None
     assert sorted(run.params["arm"] for run in raw.runs) == ["ppo_max", "vanilla"]
@@ -43,21 +43,16 @@ def test_a_summary_written_again_replaces_its_runs_and_no_others(
     uri = make_store(SHORT)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.html").write_text("<p>report</p>")
-    write_summary("demo", uri, tmp_path / "report")
+    summarise(load("demo", uri), tmp_path / "report")
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("demo/summary").experiment_id
     client.create_run(experiment, run_name="prepared")
-    write_summary("demo", uri)
+    summarise(load("demo", uri))
     runs = client.search_runs([experiment])
     assert sorted(run.info.run_name for run in runs) == ["ppo_max", "prepared", "report", "vanilla"]
     logged = next(run for run in runs if run.info.run_name == "report")
     assert [one.path for one in client.list_artifacts(logged.info.run_id)] == ["report.html"]
     assert "/artifacts/summary/" in logged.info.artifact_uri
-
-
-def test_a_missing_study_has_no_summary(quickstart: str) -> None:
-    with pytest.raises(ValueError, match="there is no study"):
-        write_summary("nothing", quickstart)
 
 
 def state_of(tag: str) -> dict[str, object]:
