@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
+
+from tests.ports import free_port
 
 OWNER = "postgres"
 """User that Debian's package makes; PostgreSQL refuses to run as root."""
@@ -87,10 +88,3 @@ def _programs() -> Path:
     if not found:
         raise RuntimeError("this test needs PostgreSQL: install Debian's package postgresql")
     return found[-1].resolve().parent
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import RESOURCE_ALREADY_EXISTS, MlflowException
 
-from tests.mlflow_server import free_port
+from tests.ports import free_port
 from workbench.tracking import (
     PATIENCE_VARIABLE,
     AwayError,

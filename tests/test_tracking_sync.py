@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_server import free_port
+from tests.ports import free_port
 from workbench import cli
 from workbench import sync as module
 from workbench.commands.shared import FAILED

@@ -19,7 +19,8 @@ from ablations.runner import Options, ablate, begun, prepare_study
 from ablations.storage import StorageError, is_passing, masked, open_storage, patiently
 from ablations.trials import Trials
 from tests.ablations.toy import toy, toy_plan
-from tests.postgres import free_port, new_database
+from tests.ports import free_port
+from tests.postgres import new_database
 
 
 def test_sqlite_is_refused_for_several_workers_with_the_reason(new_home: Path) -> None:

@@ -18,7 +18,8 @@ from ablations.records import Outcome
 from ablations.storage import serve
 from ablations.trials import AHEAD, Trials
 from tests.ablations.toy import gone, toy_plan
-from tests.postgres import free_port, new_database
+from tests.ports import free_port
+from tests.postgres import new_database
 from workbench.locks import held, try_to_hold
 
 ME = Process.this("me")
