@@ -29,6 +29,16 @@ LENGTHS = (5, 3, 1, 4)
 """Response lengths of the default rollout: full, padded, a single token."""
 
 
+def table(*rows: Sequence[float]) -> Tensor:
+    """Return numbers to compare exactly, [B, T]: one row a response."""
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def row(*values: float) -> Tensor:
+    """Return numbers to compare exactly, [1, T]: those of one response."""
+    return table(values)
+
+
 def make_rollout(
     lengths: Sequence[int] = LENGTHS,
     *,

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.builders import ListTracker, TinyTask, as_policy, make_evaluation, make_rollout, make_run
+from tests.builders import (
+    ListTracker,
+    TinyTask,
+    as_policy,
+    make_evaluation,
+    make_rollout,
+    make_run,
+    table,
+)
 from workbench.evaluation import correlation, win_shares
 from workbench.experience import Experience
 from workbench.forward import TokenStatistics, compare
@@ -32,11 +40,6 @@ from workbench.recipes.vanilla import VANILLA
 from workbench.sampling import Samples
 from workbench.stages.prepare import Prepared
 from workbench.training import Result, final_metrics
-
-
-def table(*rows: list[float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64)
-
 
 # One buffer of two responses: two tokens cut at the cap after a prompt of two, one token after one.
 MASK = torch.tensor([[True, True], [True, False]])

@@ -4,10 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_rollout
+from tests.builders import make_rollout, table
 from workbench.recipe import Recipe
 from workbench.trick import AdvantageTransform, Trick
 from workbench.tricks import registry
@@ -24,10 +23,6 @@ from workbench.types import Rollout
 rollouts = st.builds(
     make_rollout, st.lists(st.integers(1, 9), min_size=1, max_size=5), seed=st.integers(0, 10**6)
 )
-
-
-def table(*rows: list[float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64)
 
 
 def test_gae_on_three_tokens_with_a_score_on_the_last() -> None:

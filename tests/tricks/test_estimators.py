@@ -9,10 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_rollout
+from tests.builders import make_rollout, table
 from workbench.recipe import Recipe
 from workbench.trick import AdvantageEstimator
 from workbench.tricks import registry
@@ -35,10 +34,6 @@ from workbench.types import Rollout
 lengths = st.lists(st.integers(1, 9), min_size=2, max_size=8)
 rollouts = st.builds(make_rollout, lengths, seed=st.integers(0, 10**6))
 ESTIMATORS = [name for name, kind in registry().items() if issubclass(kind, AdvantageEstimator)]
-
-
-def table(*rows: list[float]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64)
 
 
 def scored(totals: list[float], group: list[int]) -> Rollout:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_evaluation, make_rollout
+from tests.builders import make_evaluation, make_rollout, row
 from workbench.trick import PolicyLoss
 from workbench.tricks.aggregation.constant_length import ConstantLength
 from workbench.tricks.aggregation.sequence_mean import SequenceMean
@@ -23,11 +23,6 @@ from workbench.tricks.regulariser.ppo_ptx import PpoPtx
 from workbench.tricks.value_loss.value_clip import ValueClip
 from workbench.tricks.value_loss.value_mse import ValueMse
 from workbench.types import Evaluation, Rollout
-
-
-def row(*values: float) -> Tensor:
-    return torch.tensor([values], dtype=torch.float64)
-
 
 # Four tokens: ratio up and down, advantage up and down. log π_old = −1, log π_ref = −2.
 RATIO, ADVANTAGE = row(1.5, 1.5, 0.5, 0.5), row(1, -1, 1, -1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_evaluation, make_rollout
+from tests.builders import make_evaluation, make_rollout, row
 from workbench.trick import PolicyLoss
 from workbench.tricks.aggregation.sequence_mean import SequenceMean
 from workbench.tricks.aggregation.token_mean import TokenMean
@@ -24,11 +24,6 @@ from workbench.tricks.policy_loss.ppo_penalty import PpoPenalty
 from workbench.tricks.policy_loss.sapo import Sapo
 from workbench.tricks.policy_loss.unclipped_surrogate import UnclippedSurrogate
 from workbench.tricks.ratio.sequence_ratio import SequenceRatio
-
-
-def row(*values: float) -> Tensor:
-    return torch.tensor([values], dtype=torch.float64)
-
 
 # Four tokens: ratio up and down, advantage up and down. log π_old = −1.
 RATIO, ADVANTAGE = row(1.5, 1.5, 0.5, 0.5), row(1, -1, 1, -1)

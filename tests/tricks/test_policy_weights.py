@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_evaluation, make_rollout
+from tests.builders import make_evaluation, make_rollout, table
 from workbench.trick import PolicyWeight
 from workbench.tricks.policy_weight.high_entropy_tokens import HighEntropyTokens
 from workbench.tricks.policy_weight.icepop import Icepop
@@ -16,10 +16,6 @@ from workbench.tricks.policy_weight.off_policy_mask import OffPolicyMask
 from workbench.tricks.policy_weight.sequence_mask_tis import SequenceMaskTis
 from workbench.tricks.policy_weight.truncated_importance_sampling import TruncatedImportanceSampling
 from workbench.types import Evaluation, Rollout
-
-
-def table(*rows: tuple[float, ...]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64)
 
 
 def weights(trick: PolicyWeight, log_ratio: Tensor, lengths: list[int]) -> Tensor:

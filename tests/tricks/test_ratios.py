@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_evaluation, make_rollout
+from tests.builders import make_evaluation, make_rollout, table
 from workbench.trick import RatioTransform
 from workbench.tricks.policy_loss.clipped_surrogate import ClippedSurrogate
 from workbench.tricks.ratio.behaviour_ratio import BehaviourRatio
@@ -27,10 +27,6 @@ def apply(trick: RatioTransform, weight: Tensor | None = None) -> tuple[Tensor, 
     changed = trick(log_ratio, make_evaluation(ROLLOUT), ROLLOUT)
     total = (changed if weight is None else weight * changed).sum()
     return changed.detach(), torch.autograd.grad(total, log_ratio)[0]
-
-
-def table(*rows: tuple[float, ...]) -> Tensor:
-    return torch.tensor(rows, dtype=torch.float64)
 
 
 def test_log_ratio_clamp_cuts_value_and_gradient_outside_its_bounds() -> None:

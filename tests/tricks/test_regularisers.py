@@ -8,17 +8,13 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_evaluation, make_rollout
+from tests.builders import make_evaluation, make_rollout, row
 from workbench.trick import Regulariser
 from workbench.tricks.regulariser.adaptive_entropy import AdaptiveEntropy
 from workbench.tricks.regulariser.entropy_bonus import EntropyBonus
 from workbench.tricks.regulariser.full_kl_loss import FullKlLoss
 from workbench.tricks.regulariser.kl_loss import KlLoss
 from workbench.tricks.stopping.target_kl_stop import TargetKlStop
-
-
-def row(*values: float) -> Tensor:
-    return torch.tensor([values], dtype=torch.float64)
 
 
 def kl_term(trick: Regulariser, log_prob: Tensor, reference: Tensor) -> Tensor:

@@ -5,10 +5,9 @@ from math import exp
 
 import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_rollout
+from tests.builders import make_rollout, row
 from workbench.maths import at_last_token
 from workbench.recipe import Recipe
 from workbench.trick import RewardTransform, ScoreTransform
@@ -166,10 +165,6 @@ def test_batch_whitening_keeps_the_mean_and_has_no_memory() -> None:
 def test_the_clip_comes_after_every_normaliser(trick: ScoreTransform) -> None:
     tricks = Recipe("both", (RewardClip(), trick)).tricks
     assert [t.name for t in tricks if t.slot == "score"] == [trick.name, "reward_clip"]
-
-
-def row(*values: float) -> Tensor:
-    return torch.tensor([values], dtype=torch.float64)
 
 
 def test_token_kl_penalty_is_k1_signed_on_every_response_token() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import make_evaluation, make_rollout
+from tests.builders import make_evaluation, make_rollout, table
 from workbench.recipe import Recipe
 from workbench.tricks.value.value_norm import ValueNorm
 from workbench.tricks.value.value_output_norm import ValueOutputNorm
@@ -20,10 +20,6 @@ from workbench.tricks.value_target.value_after_end import ValueAfterEnd
 from workbench.tricks.value_weight.value_coefficient import ValueCoefficient
 from workbench.tricks.value_weight.value_mask import ValueMask
 from workbench.types import Rollout
-
-
-def rows(*values: list[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def scored(*scores: float) -> Rollout:
@@ -38,7 +34,7 @@ def test_value_norm_reads_the_critic_in_deviations_of_the_score() -> None:
     trick.observe(scored(1.0, 3.0, 5.0))
     # scores 1, 3, 5: mean 3, unbiased deviation 2; 3 + 2·(0.5, −1), and 0 in the padding
     mask = torch.tensor([[True, True, False]])
-    assert trick(rows([0.5, -1.0, 9.0]), mask).tolist() == [[4.0, 1.0, 0.0]]
+    assert trick(table([0.5, -1.0, 9.0]), mask).tolist() == [[4.0, 1.0, 0.0]]
 
 
 def test_value_output_norm_normalises_the_critic_as_a_score() -> None:
@@ -46,14 +42,14 @@ def test_value_output_norm_normalises_the_critic_as_a_score() -> None:
     trick.observe(scored(1.0, 3.0, 5.0))
     # (7 − 3)/2, (2 − 3)/2
     mask = torch.tensor([[True, True, False]])
-    assert trick(rows([7.0, 2.0, 9.0]), mask).tolist() == [[2.0, -0.5, 0.0]]
+    assert trick(table([7.0, 2.0, 9.0]), mask).tolist() == [[2.0, -0.5, 0.0]]
 
 
 def test_the_epsilon_of_value_output_norm_is_added_to_the_deviation() -> None:
     trick = ValueOutputNorm(epsilon=0.5)
     trick.observe(scored(1.0, 3.0, 5.0))
     # (8 − 3)/(2 + ½)
-    assert trick(rows([8.0]), torch.tensor([[True]])).tolist() == [[2.0]]
+    assert trick(table([8.0]), torch.tensor([[True]])).tolist() == [[2.0]]
 
 
 def test_the_two_normalisers_of_values_undo_each_other() -> None:
@@ -74,9 +70,9 @@ def test_values_move_when_the_scores_do_as_nothing_corrects_the_last_layer() -> 
     # PopArt would keep V = 4 here; μ = 3, σ = 2 become μ = 4, σ = √(20/3)
     trick, mask = ValueNorm(), torch.tensor([[True]])
     trick.observe(scored(1.0, 3.0, 5.0))
-    assert float(trick(rows([0.5]), mask)) == 4.0
+    assert float(trick(table([0.5]), mask)) == 4.0
     trick.observe(scored(7.0))
-    assert float(trick(rows([0.5]), mask)) == pytest.approx(4 + 0.5 * (20 / 3) ** 0.5)
+    assert float(trick(table([0.5]), mask)) == pytest.approx(4 + 0.5 * (20 / 3) ** 0.5)
 
 
 # value_target
@@ -87,8 +83,8 @@ def two_responses() -> Rollout:
     return make_rollout(
         [1, 2],
         is_truncated=torch.tensor([False, True]),
-        value=rows([1.0, 0.0], [2.0, 3.0]),
-        returns=rows([4.0, 0.0], [5.0, 6.0]),
+        value=table([1.0, 0.0], [2.0, 3.0]),
+        returns=table([4.0, 0.0], [5.0, 6.0]),
         end_value=torch.tensor([7.0, 8.0], dtype=torch.float64),
         score=torch.tensor([9.0, 10.0], dtype=torch.float64),
     )
@@ -98,7 +94,7 @@ def test_value_after_end_fits_one_more_state_to_the_score_where_there_is_one() -
     rollout = two_responses()
     new = replace(
         make_evaluation(rollout),
-        value=rows([1.5, 0.0], [2.5, 3.5]),
+        value=table([1.5, 0.0], [2.5, 3.5]),
         end_value=torch.tensor([7.5, 8.5], dtype=torch.float64),
     )
     value, fitted = ValueAfterEnd()(new, rollout)
@@ -122,29 +118,29 @@ def test_the_state_behind_the_end_counts_in_the_critics_loss() -> None:
 
 def minibatch() -> tuple[Tensor, Rollout]:
     """Make four new values and a rollout with V_old = 0 and returns of 1."""
-    old = rows([0.0, 0.0, 0.0, 0.0])
-    return rows([0.1, 0.5, 3.0, -2.0]), make_rollout([4], value=old, returns=old + 1)
+    old = table([0.0, 0.0, 0.0, 0.0])
+    return table([0.1, 0.5, 3.0, -2.0]), make_rollout([4], value=old, returns=old + 1)
 
 
 def test_the_clips_of_values_are_about_the_old_value() -> None:
     # V_old = 2, ε = 0.5: V = 2.25, 4, 1, 1 is clipped to 2.25, 2.5, 1.5, 1.5; R = 3, 3, 3, 1
-    old, target = rows([2.0, 2.0, 2.0, 2.0]), rows([3.0, 3.0, 3.0, 1.0])
-    value, rollout = rows([2.25, 4.0, 1.0, 1.0]), make_rollout([4], value=old, returns=target)
+    old, target = table([2.0, 2.0, 2.0, 2.0]), table([3.0, 3.0, 3.0, 1.0])
+    value, rollout = table([2.25, 4.0, 1.0, 1.0]), make_rollout([4], value=old, returns=target)
     # ½·0.75², ½·0.5², ½·1.5², ½·0.5²; the max form keeps ½·1² and ½·2²
     found = ValueClipHard(clip_range=0.5)(value, rollout)
-    assert_close(found, rows([0.28125, 0.125, 1.125, 0.125]), rtol=1e-12, atol=0)
+    assert_close(found, table([0.28125, 0.125, 1.125, 0.125]), rtol=1e-12, atol=0)
     found = ValueClip(clip_range=0.5)(value, rollout)
-    assert_close(found, rows([0.28125, 0.5, 2.0, 0.125]), rtol=1e-12, atol=0)
+    assert_close(found, table([0.28125, 0.5, 2.0, 0.125]), rtol=1e-12, atol=0)
 
 
 def test_value_clip_hard_takes_the_clipped_value_even_where_it_is_better() -> None:
     value, rollout = minibatch()
     # clip(V, ±0.2) = 0.1, 0.2, 0.2, −0.2: ½·0.9², ½·0.8², ½·0.8², ½·1.2²
     found = ValueClipHard(clip_range=0.2)(value, rollout)
-    assert_close(found, rows([0.405, 0.32, 0.32, 0.72]), rtol=1e-12, atol=0)
+    assert_close(found, table([0.405, 0.32, 0.32, 0.72]), rtol=1e-12, atol=0)
     # the max form keeps ½·2² and ½·3² where the value overshot or went the wrong way
     found = ValueClip(clip_range=0.2)(value, rollout)
-    assert_close(found, rows([0.405, 0.32, 2.0, 4.5]), rtol=1e-12, atol=0)
+    assert_close(found, table([0.405, 0.32, 2.0, 4.5]), rtol=1e-12, atol=0)
 
 
 def test_value_clip_hard_has_no_gradient_outside_its_range() -> None:
@@ -153,14 +149,14 @@ def test_value_clip_hard_has_no_gradient_outside_its_range() -> None:
     ValueClipHard(clip_range=0.2)(value, rollout).sum().backward()
     # V − R = −0.9 inside the range, 0 outside, also for −2, where the max form has −3
     assert value.grad is not None
-    assert_close(value.grad, rows([-0.9, 0.0, 0.0, 0.0]), rtol=1e-12, atol=0)
+    assert_close(value.grad, table([-0.9, 0.0, 0.0, 0.0]), rtol=1e-12, atol=0)
 
 
 def test_value_huber_is_quadratic_up_to_delta_and_linear_from_there() -> None:
     value, rollout = minibatch()
     # e = −0.9, −0.5, 2, −3 with δ = 0.5: 0.5·0.9 − ½·0.25, ½·0.25, 0.5·2 − 0.125, 0.5·3 − 0.125
     found = ValueHuber(delta=0.5)(value, rollout)
-    assert_close(found, rows([0.325, 0.125, 0.875, 1.375]), rtol=1e-12, atol=0)
+    assert_close(found, table([0.325, 0.125, 0.875, 1.375]), rtol=1e-12, atol=0)
 
 
 def test_value_huber_is_torchs() -> None:
@@ -193,7 +189,7 @@ def test_value_coefficient_multiplies_the_critics_loss() -> None:
 
 def test_value_coefficient_is_zero_in_the_padding() -> None:
     found = ValueCoefficient(coefficient=0.1)(make_rollout([2, 1]))
-    assert_close(found, rows([0.1, 0.1], [0.1, 0.0]), rtol=1e-12, atol=0)
+    assert_close(found, table([0.1, 0.1], [0.1, 0.0]), rtol=1e-12, atol=0)
 
 
 def test_rl4lms_coefficient_without_the_half_is_one_here() -> None:
