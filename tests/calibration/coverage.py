@@ -4,7 +4,6 @@ python -m tests.calibration.coverage            4,000 studies a cell
 python -m tests.calibration.coverage --quick    400
 """
 
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,6 +23,7 @@ from tests.calibration.draws import (
     by_seeds,
     head,
     percent,
+    print_tables,
 )
 
 
@@ -127,11 +127,5 @@ def tables(studies: int) -> Iterator[str]:
         yield by_seeds(name, lambda n, p=name: percent(fit_covered(p, n, studies // 4)))
 
 
-def main() -> None:
-    """Print every table."""
-    for line in tables(400 if "--quick" in sys.argv else 4000):
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(tables)

@@ -4,7 +4,6 @@ python -m tests.calibration.false_findings            4,000 studies a cell
 python -m tests.calibration.false_findings --quick    400
 """
 
-import sys
 from collections.abc import Iterator
 from itertools import product
 
@@ -13,7 +12,18 @@ import numpy as np
 from analysis import contrasts, significance
 from analysis.comparison import FOUND
 from analysis.factorial import main_contrasts
-from tests.calibration.draws import DRAWS, SEEDS, Array, Draw, band, by_seeds, compared, head, percent
+from tests.calibration.draws import (
+    DRAWS,
+    SEEDS,
+    Array,
+    Draw,
+    band,
+    by_seeds,
+    compared,
+    head,
+    percent,
+    print_tables,
+)
 
 PROMISED = 0.05
 
@@ -88,11 +98,5 @@ def tables(studies: int) -> Iterator[str]:
         )
 
 
-def main() -> None:
-    """Print every table."""
-    for line in tables(400 if "--quick" in sys.argv else 4000):
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(tables)

@@ -9,7 +9,6 @@ an arm and itself more often than the 99 % band of 5 % allows. Of those that are
 covers within 93 to 97 % at 10 seeds in most cases; if two do, the one that is narrower at 5 seeds.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -17,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from tests.calibration.coverage import DIFFERENCES
-from tests.calibration.draws import SEEDS, Array, head, percent, row
+from tests.calibration.draws import SEEDS, Array, head, percent, print_tables, row
 
 RESAMPLES = 1000
 Ends = tuple[Array, Array]
@@ -123,11 +122,5 @@ def tables(studies: int) -> Iterator[str]:
         yield row("median width, normal", *(f"{w:.2f}" if w < 100 else "unbounded" for w in widths))
 
 
-def main() -> None:
-    """Print every table."""
-    for line in tables(400 if "--quick" in sys.argv else 4000):
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(tables)

@@ -4,7 +4,6 @@ python -m tests.calibration.power            4,000 studies a cell
 python -m tests.calibration.power --quick    400
 """
 
-import sys
 from collections.abc import Iterator
 from itertools import product
 
@@ -13,7 +12,18 @@ import numpy as np
 from analysis import contrasts
 from analysis.factorial import main_contrasts
 from analysis.significance import POWER, detectable_difference, seeds_needed
-from tests.calibration.draws import DRAWS, SEEDS, Array, Draw, band, by_seeds, compared, head, percent
+from tests.calibration.draws import (
+    DRAWS,
+    SEEDS,
+    Array,
+    Draw,
+    band,
+    by_seeds,
+    compared,
+    head,
+    percent,
+    print_tables,
+)
 
 WANTED = (2.0, 1.0, 0.7)
 """Differences of interest, in standard deviations of a paired difference."""
@@ -82,11 +92,5 @@ def tables(studies: int) -> Iterator[str]:
     yield by_seeds("normal", lambda n: percent(factorial_detected(n, studies // 4), POWER), sizes)
 
 
-def main() -> None:
-    """Print every table."""
-    for line in tables(400 if "--quick" in sys.argv else 4000):
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_tables(tables)
