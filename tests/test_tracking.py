@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlflow.exceptions import RESOURCE_ALREADY_EXISTS, MlflowException
+from mlflow.exceptions import BAD_REQUEST, RESOURCE_ALREADY_EXISTS, MlflowException
 
 from tests.ports import free_port
 from workbench.tracking import (
@@ -65,6 +65,29 @@ def test_a_process_that_is_slower_to_create_an_experiment_takes_the_others(
 
     monkeypatch.setattr(type(client), "create_experiment", be_slower)
     assert study_store.create_experiment(name) == client.get_experiment_by_name(name).experiment_id
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "(sqlite3.IntegrityError) UNIQUE constraint failed: experiment_tags.key",
+        "(psycopg.errors.UniqueViolation) duplicate key value violates unique constraint",
+    ],
+)
+def test_a_process_that_is_slower_to_write_a_tag_writes_it_again(
+    sentence: str, study_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = study_store.client
+    write = type(client).set_experiment_tag
+
+    def be_slower(_: object, experiment: str, key: str, text: str) -> None:
+        monkeypatch.undo()
+        write(client, experiment, key, "others")
+        raise MlflowException(sentence, error_code=BAD_REQUEST)
+
+    monkeypatch.setattr(type(client), "set_experiment_tag", be_slower)
+    study_store.tag_experiment("study", {"question": "ours"})
+    assert study_store.client.get_experiment_by_name("study").tags["question"] == '"ours"'
 
 
 def test_a_deleted_experiment_says_how_to_restore_it(study_store: Store) -> None:

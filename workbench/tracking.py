@@ -34,6 +34,8 @@ PASSING = (
     "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "RESOURCE_ALREADY_EXISTS",
 )  # fmt: skip
 """Error codes of what may go well in a moment; the last: another process was faster to create it."""
+RACES = ("UNIQUE constraint failed", "UniqueViolation")
+"""What databases say where another process was faster to write a row; MLflow calls it a BAD_REQUEST."""
 
 for name in ("mlflow.store.db.utils", "urllib3.connectionpool"):
     logging.getLogger(name).setLevel(logging.CRITICAL)  # every error they log, they also raise
@@ -86,7 +88,7 @@ class Store:
         try:
             return act()
         except MlflowException as error:
-            if error.error_code not in PASSING:
+            if error.error_code not in PASSING and not any(race in str(error) for race in RACES):
                 raise TrackingError(self._sentence("refused", error)) from error
             raise AwayError(self._sentence("does not answer", error)) from error
         except (DBAPIError, OSError) as error:
