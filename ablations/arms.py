@@ -25,6 +25,11 @@ class Arm(Settings):
         {}, alias="with", description="`trick.field: value`, or `trick: true` to add it as it is"
     )
     without: list[str] = Field([], description="tricks to leave out")
+    lender: str | None = Field(
+        None,
+        pattern=f"{NAME[:-1]}/{NAME[1:]}",
+        description="`study/arm` in the same home whose runs are this arm's: nothing is trained again",
+    )
 
 
 def as_arm(arm: Any) -> Any:

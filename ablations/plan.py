@@ -42,7 +42,7 @@ class Plan:
         threads: torch threads of each worker; kept, so that resumed numbers are the same bits.
         command: what to type to go on.
         settings: all that decides the numbers besides the recipes, flattened.
-        recipes: hash of each arm's recipe.
+        recipes: hash of the recipe of each arm that this study trains.
         grace_seconds: silence after which a worker on another machine is taken for dead.
     """
 
@@ -120,7 +120,8 @@ def make_plan(
         "prune": study.prune.model_dump() if study.prune else {},
         "search": study.search.model_dump(exclude={"trials"}) if study.search else {},
     }
-    recipes = {arm: recipe.fingerprint() for arm, recipe in study.recipes.items()}
+    trained = {arm: recipe for arm, recipe in study.recipes.items() if arm not in study.lent}
+    recipes = {arm: recipe.fingerprint() for arm, recipe in trained.items()}
     return Plan(
         study, tracking_uri, storage, device, threads, command, dict(_flat(settings)), recipes,
         grace_seconds,
@@ -138,8 +139,9 @@ def read_plan(folder: StudyFolder) -> Plan | None:
     if not content:
         return None
     plan = Plan(**{**content, "study": make_study(content["study"], str(folder.file))})
-    for arm, recipe in plan.study.recipes.items():
-        if recipe.fingerprint() != plan.recipes[arm]:
+    for arm, agreed in plan.recipes.items():
+        recipe = plan.study.recipes[arm]
+        if recipe.fingerprint() != agreed:
             kinds = [type(trick) for trick in recipe.tricks]
             edited = [f"plugin trick {kind.name}" for kind in kinds if source_hash(kind)]
             what = " or ".join([f"the recipe of arm {arm}", *edited])

@@ -14,6 +14,7 @@ from ablations.folder import StudyFolder
 from ablations.joining import share
 from ablations.launchers.base import Launcher, make_job
 from ablations.launchers.local import Local
+from ablations.lending import require_lenders
 from ablations.opening import look_at_trials, open_trials
 from ablations.plan import (
     GRACE_SECONDS,
@@ -63,7 +64,7 @@ class Options:
 
 def default_workers(study: Study, launcher: Launcher) -> int:
     """Return as many workers as the launcher has room for, but no more than cells."""
-    return min(launcher.room, len(study.seeds) * len(study.arms))
+    return min(launcher.room, len(study.seeds) * (len(study.arms) - len(study.lent)))
 
 
 def ablate(study: Study, home: Path, options: Options) -> list[Status]:
@@ -136,6 +137,7 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
     folder = StudyFolder(home, study.name)
     with folder.lock(), sigterm_as_ctrl_c():
         task = None if folder.read_prepared() else check_inputs(study)
+        require_lenders(home, _plan(study, options))
         plan = agree(folder, _plan(study, options))
         store = tracking_store(folder, plan.tracking_uri)
         experiment = store.create_experiment(study.name)
@@ -161,6 +163,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "question": study.question,
         "task": study.task.name,
         "arms": list(study.arms),
+        "lent": study.lent,
         "design": design_facts(study),
         "baseline": study.baseline,
         "seeds": study.seeds,

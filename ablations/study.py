@@ -111,6 +111,8 @@ class Study(Settings):
         if not (self.given_arms or self.design or self.search):
             raise ValueError("it compares nothing: give it 'arms', or a 'design' that generates them")
         arms = self.expansion.arms
+        if all(arm.lender for arm in arms.values()):
+            raise ValueError("every arm is lent; give the study one of its own to train")
         if self.given_baseline is not None and self.given_baseline not in arms:
             raise ValueError(unknown("baseline", self.given_baseline, arms))
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
@@ -126,6 +128,11 @@ class Study(Settings):
     def recipes(self) -> Mapping[str, Recipe]:
         """The recipe of each arm, under the arm's name."""
         return self.expansion.recipes
+
+    @property
+    def lent(self) -> Mapping[str, str]:
+        """Arms whose runs are those of another study, and `study/arm` they come from."""
+        return {name: arm.lender for name, arm in self.arms.items() if arm.lender}
 
     @property
     def baseline(self) -> str | None:

@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 
 from analysis import store
+from analysis.lent import with_lent
 from analysis.raw import Points, RawRun, Tell, silent
 from analysis.runs import Study
+
+SPEC = "workbench.study"
+"""Tag of an experiment that says what was asked."""
 
 _RUN_COLUMNS = (
     *("run_id", "arm", "seed", "outcome", "collapse_iteration", "collapse_reason"),
@@ -38,6 +42,8 @@ def load(
     raw = store.read(tracking_uri, study, metrics, tell=tell)
     if raw is None:
         raise ValueError(_unknown(study, tracking_uri))
+    lent = _json_tag(study, raw.tags, SPEC).get("lent", {})
+    raw, missing = with_lent(raw, tracking_uri, metrics, lent)
     kept, notes = _cells(raw.runs)
     runs = pd.DataFrame([_row(run) for run in kept], columns=None if kept else _RUN_COLUMNS)
     spec = _spec(study, raw.tags, runs)
@@ -55,7 +61,7 @@ def load(
         params=params,
         tracking_uri=tracking_uri,
         experiment_id=raw.experiment_id,
-        notes=tuple(notes),
+        notes=(*notes, *missing),
     )
 
 
@@ -91,7 +97,7 @@ def _spec(study: str, tags: dict[str, str], runs: pd.DataFrame) -> dict[str, Any
         "rollout_size": None,
         "command": "",
     }
-    return seen | _json_tag(study, tags, "workbench.study")
+    return seen | _json_tag(study, tags, SPEC)
 
 
 def _cells(runs: tuple[RawRun, ...]) -> tuple[list[RawRun], list[str]]:
