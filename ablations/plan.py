@@ -111,11 +111,12 @@ def make_plan(
     grace_seconds: float = GRACE_SECONDS,
 ) -> Plan:
     """Take down what decides the numbers of a study."""
+    # Some only where they were chosen, so that studies from before they existed go on.
+    unchosen = {"reward_model": {"seed"}} if study.prepare.reward_model.seed is None else None
     settings = {
         "task": {"name": study.task.name, **task_settings(study.task).model_dump()},
-        "prepare": study.prepare.model_dump(),
+        "prepare": study.prepare.model_dump(exclude=unchosen),
         "ppo": study.ppo.model_dump(exclude={"checkpoint_every"}),
-        # These two only where they were chosen, so that studies from before they existed go on.
         "collapse": study.collapse.model_dump(exclude_defaults=True),
         "prune": study.prune.model_dump() if study.prune else {},
         "search": study.search.model_dump(exclude={"trials"}) if study.search else {},

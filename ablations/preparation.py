@@ -46,9 +46,10 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     study, start = plan.study, time.monotonic()
     _remove_partial(folder.home / "prepared")
     task, accelerator = task or make_task(study.task), make_accelerator(plan.device)
-    prepared = prepare(task, study.prepare, folder.home, accelerator, study.ppo.max_response_tokens)
-    seconds = time.monotonic() - start
     recipe, seed = next(iter(study.recipes.values())), study.seeds[0]
+    settings = study.prepare.for_run(seed)
+    prepared = prepare(task, settings, folder.home, accelerator, study.ppo.max_response_tokens)
+    seconds = time.monotonic() - start
     run = Run(task, recipe, study.ppo, prepared, seed, folder.path, accelerator)
     folder.write_prepared(prepared, run.evaluator.facts(), seconds)
     written = folder.read_prepared()

@@ -28,6 +28,7 @@ from workbench.environment import settle_process
 from workbench.errors import is_expected, one_sentence
 from workbench.parallel import Unheard, broadcast, is_main, leave, processes
 from workbench.run_log import RunLog
+from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.train_one import save_policy
 from workbench.training import Interrupted, Run, make_accelerator
@@ -158,8 +159,18 @@ class Worker:
     def _run(self, cell: Cell, parameters: Mapping[str, Any]) -> Run:
         study = self.plan.study
         return Run(
-            self._task, self.plan.recipe(cell.arm, parameters), study.ppo, self._prepared, cell.seed,
+            self._task, self.plan.recipe(cell.arm, parameters), study.ppo, self._models(cell), cell.seed,
             self.folder.cell(cell), self._accelerator, study.collapse, make_pruner(study),
+        )  # fmt: skip
+
+    def _models(self, cell: Cell) -> Prepared:
+        """Return the models that a cell starts from; those of its own seed are made if need be."""
+        study = self.plan.study
+        if not study.prepare.is_per_run:
+            return self._prepared
+        return prepare(
+            self._task, study.prepare.for_run(cell.seed), self.folder.home, self._accelerator,
+            study.ppo.max_response_tokens,
         )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -230,6 +230,9 @@ class TinyTask(Task):
             return None
         return [response.count(2) / len(response) for response in responses]
 
+    def prompt_class(self, prompt: Tokens) -> str:
+        return "harmful" if prompt[0] % 2 else "other"
+
     def _texts(self, count: int, seed: int) -> list[Tokens]:
         random = torch.Generator().manual_seed(seed)
         drawn = torch.randint(2, VOCABULARY, (count, 7), generator=random)

@@ -285,7 +285,7 @@ def test_at_the_start_the_policy_is_the_sft_policy(prepared: Prepared, folder: P
 
 def test_wins_ties_and_losses_are_shares_of_prompts_and_a_tie_is_half_a_win() -> None:
     # of four prompts two are won, one tied, one lost: (2 + ½)/4 = 0.625
-    found = win_shares([1.0, 2.0, 0.5, 0.0], [0.0, 1.0, 0.5, 3.0])
+    found = win_shares([(1.0, 0.0), (2.0, 1.0), (0.5, 0.5), (0.0, 3.0)])
     assert found == {"eval/win_rate": 0.625, "eval/win": 0.5, "eval/tie": 0.25, "eval/loss": 0.25}
 
 
@@ -335,3 +335,14 @@ def test_the_reward_models_correlation_with_gold_is_pearsons() -> None:
     # deviations (−1, 0, 1) and (−1, 1, 0): Σab = 1, √(Σa² Σb²) = 2
     assert correlation([1.0, 2.0, 3.0], [0.0, 2.0, 1.0]) == pytest.approx(0.5, rel=1e-12)
     assert math.isnan(correlation([1.0, 1.0], [0.0, 2.0]))
+
+
+def test_kinds_of_prompts_add_up_to_all_of_them(prepared: Prepared, folder: Path) -> None:
+    run = make_run(prepared, folder)
+    last = run.train(ListTracker()).history[-1][1]
+    harmful = [run.task.prompt_class(prompt) == "harmful" for prompt in run.evaluator.prompts]
+    share = sum(harmful) / len(harmful)
+    assert 0 < share < 1
+    for name in ("win", "tie", "loss"):
+        parts = share * last[f"eval/harmless_{name}"] + (1 - share) * last[f"eval/helpful_{name}"]
+        assert last[f"eval/{name}"] == pytest.approx(parts)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from tests.builders import (
@@ -489,3 +490,20 @@ def test_a_diverged_run_stays_ended(prepared: Prepared, folder: Path) -> None:
     again = run().train(ListTracker())
     assert first.collapse is not None and "finite" in first.collapse.reason
     assert [step for step, _ in again.history] == [step for step, _ in first.history]
+
+
+def test_a_reward_model_of_another_seed_shares_all_but_itself(tmp_path: Path) -> None:
+    settings = QUICK.model_copy(
+        update={"reward_model": QUICK.reward_model.model_copy(update={"seed": "run"})}
+    )
+    first, second = (prepared_in(tmp_path, settings.for_run(seed)) for seed in (1, 2))
+    assert (first.base, first.sft) == (second.base, second.sft)
+    assert first.reward_model != second.reward_model
+    one, other = (load_file(p.reward_model / "model.safetensors") for p in (first, second))
+    assert any((one[name] != other[name]).any() for name in one)
+
+
+def test_the_reward_model_of_no_run_in_particular_is_refused(tmp_path: Path) -> None:
+    own = QUICK.reward_model.model_copy(update={"seed": "run"})
+    with pytest.raises(ValueError, match="each run has its own"):
+        prepared_in(tmp_path, QUICK.model_copy(update={"reward_model": own}))

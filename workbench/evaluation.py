@@ -86,10 +86,27 @@ class Evaluator:
         judged = self.judge(self.policy)
         metrics = {
             "eval/proxy": mean(judged.proxy),
-            **win_shares(judged.verdict, self.start.verdict),
+            **self._win_shares(judged),
             "eval/held_out_perplexity": self._perplexity(self.policy),
         }
         return metrics | ({"eval/gold": mean(judged.gold)} if judged.gold is not None else {})
+
+    def _win_shares(self, judged: Judged) -> dict[str, float]:
+        """Compare with the SFT policy: on all prompts, and where some are harmful, on both kinds."""
+        pairs = list(zip(judged.verdict, self.start.verdict, strict=True))
+        shares = win_shares(pairs)
+        if len(set(self._is_harmful)) < 2:
+            return shares
+        for kind, is_kind in (("harmless", True), ("helpful", False)):
+            own = [pair for pair, harm in zip(pairs, self._is_harmful, strict=True) if harm == is_kind]
+            told = win_shares(own)
+            shares |= {f"eval/{kind}_{name}": told[f"eval/{name}"] for name in ("win", "tie", "loss")}
+        return shares
+
+    @cached_property
+    def _is_harmful(self) -> list[bool]:
+        """Whether each held-out prompt asks for harm."""
+        return [self.task.prompt_class(prompt) == "harmful" for prompt in self.prompts]
 
     def gap(self, proxy: float, gold: float) -> float:
         """Say how much further proxy has risen than gold, each in deviations of the SFT start."""
@@ -144,9 +161,8 @@ class Evaluator:
         return text
 
 
-def win_shares(new: Sequence[float], old: Sequence[float]) -> dict[str, float]:
-    """Return the shares of prompts won, tied and lost, and the win rate, in which a tie counts ½."""
-    pairs = list(zip(new, old, strict=True))
+def win_shares(pairs: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Return the shares of (new, old) scores won, tied and lost; in the win rate a tie counts ½."""
     win = mean([float(one > other) for one, other in pairs])
     tie = mean([float(one == other) for one, other in pairs])
     loss = mean([float(one < other) for one, other in pairs])

@@ -102,10 +102,16 @@ class RunLog:
         return {
             "recipe_hash": self.run.recipe.fingerprint(),
             "prepared_hash": self.run.prepared.fingerprint,
+            "reward_model": json.dumps(_without_curves(self.run.prepared.facts.get("reward_model", {}))),
             "git_commit": git_commit(),
             "hardware": hardware(self.run.accelerator.device),
             "versions": json.dumps(versions()),
         }
+
+
+def _without_curves(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the study's own tag has at length: the loss and the histogram."""
+    return {key: fact for key, fact in facts.items() if key not in ("curve", "margin_histogram")}
 
 
 def run_settings(run: Run) -> dict[str, Any]:

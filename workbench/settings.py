@@ -50,6 +50,11 @@ class RewardModelSettings(Settings):
         None, ge=0, description="deviation of the head's first weights; 1/√(width + 1) if absent"
     )
     lm_weight: float = Field(0.0, ge=0, description="β_rm, weight of the LM loss on chosen responses")
+    seed: int | Literal["run"] | None = Field(
+        None,
+        description="of pairs, batches and head; that of `prepare` if absent; `run`: each run has a"
+        " reward model of its own seed, so that intervals cover the reward model's training",
+    )
 
 
 class PrepareSettings(Settings):
@@ -60,6 +65,18 @@ class PrepareSettings(Settings):
     pretrain: TrainingSettings = TrainingSettings(steps=400)
     sft: TrainingSettings = TrainingSettings(steps=1200)
     reward_model: RewardModelSettings = RewardModelSettings()
+
+    @property
+    def is_per_run(self) -> bool:
+        """Whether runs of different seeds have different reward models."""
+        return self.reward_model.seed == "run"
+
+    def for_run(self, seed: int) -> "PrepareSettings":
+        """Return the settings of the models of the runs with one seed."""
+        if not self.is_per_run:
+            return self
+        own = self.reward_model.model_copy(update={"seed": seed})
+        return self.model_copy(update={"reward_model": own})
 
 
 class PpoSettings(Settings):

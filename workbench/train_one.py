@@ -52,7 +52,8 @@ def train_one(
         Interrupted: on Ctrl-C or SIGTERM, when the checkpoint is written.
     """
     task, accelerator = make_task(task_settings), make_accelerator(device)
-    prepared = prepare(task, prepare_settings, home, accelerator, ppo.max_response_tokens)
+    models = prepare_settings.for_run(seed)
+    prepared = prepare(task, models, home, accelerator, ppo.max_response_tokens)
     run = Run(
         task, recipe, ppo, prepared, seed, home / EXPERIMENT, accelerator, collapse_rule, pruner
     )  # fmt: skip

@@ -279,3 +279,13 @@ def test_shares_of_coverage_that_do_not_add_up_are_refused() -> None:
         Coverage(swapped=0.75)
     with pytest.raises(ValidationError, match="grammer_seed"):
         DialogueSettings.model_validate({"grammer_seed": 1})
+
+
+def test_another_draw_of_pairs_changes_the_pairs_and_nothing_else() -> None:
+    redrawn = TASK.redrawn(0)
+    assert redrawn.demonstrations() == TASK.demonstrations()
+    assert redrawn.train_prompts() == TASK.train_prompts()
+    tasks = (TASK, redrawn, TASK.redrawn(0), TASK.redrawn(1))
+    drawn = [task.preferences(Sampler(task)) for task in tasks]
+    assert drawn[1] == drawn[2]
+    assert drawn[0] != drawn[1] != drawn[3] != drawn[0]

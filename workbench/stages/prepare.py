@@ -15,6 +15,7 @@ import numpy as np
 from accelerate import Accelerator
 
 from workbench.loading import load_causal, load_config, load_scorer, require_folder, small_gpt2
+from workbench.locks import held
 from workbench.models import Policy, Scorer
 from workbench.parallel import is_main
 from workbench.sampling import sample, uniform
@@ -179,12 +180,17 @@ class _Workshop:
         settings = self.settings.reward_model
         if settings.path:
             require_folder(settings.path)
-        given = _hash_of_model(settings.path) if settings.path else settings.model_dump()
+        if settings.seed == "run":
+            raise ValueError("each run has its own reward model: ask for that of one run")
+        apart = {"seed"} if settings.seed is None else set()  # so that older models are found again
+        given = _hash_of_model(settings.path) if settings.path else settings.model_dump(exclude=apart)
         about = self.task.fingerprint()
         key = _hash([sft.name, given, about, self.response_cap, self.settings.seed])
+        task = self.task if settings.seed is None else self.task.redrawn(settings.seed)
+        seed = self.settings.seed if settings.seed is None else settings.seed
 
         def make(target: Path) -> dict[str, Any]:
-            preferences = self._preferences(sft)
+            preferences = self._preferences(task, sft)
             scorer = Scorer()
             training = RewardModelTraining([], [])
             if settings.path:
@@ -193,10 +199,10 @@ class _Workshop:
                 std = settings.head_std
                 if std is None:
                     std = (load_causal(sft).config.hidden_size + 1) ** -0.5
-                scorer.load_trunk(sft, head_std=std, seed=derive(self.settings.seed, "head"))
+                scorer.load_trunk(sft, head_std=std, seed=derive(seed, "head"))
                 training = train_reward_model(
                     scorer, preferences.train, settings, held_out=preferences.held_out,
-                    accelerator=self.accelerator, pad=self._pad, seed=self.settings.seed,
+                    accelerator=self.accelerator, pad=self._pad, seed=seed,
                 )  # fmt: skip
             quality = measure(scorer, preferences.held_out, pad=self._pad)
             scorer.model.save_pretrained(target)
@@ -215,7 +221,7 @@ class _Workshop:
             eos=int(self.task.tokenizer.eos_token_id), seed=derive(self.settings.seed, "weights"),
         )  # fmt: skip
 
-    def _preferences(self, sft: Path) -> Preferences:
+    def _preferences(self, task: Task, sft: Path) -> Preferences:
         policy = Policy()
         policy.load_weights(sft)
         policy.to(self.accelerator.device)
@@ -233,7 +239,7 @@ class _Workshop:
                 responses += drawn.responses()
             return responses
 
-        preferences = self.task.preferences(respond)
+        preferences = task.preferences(respond)
         _nonempty(preferences.train, "preference pairs to train on")
         _nonempty(preferences.held_out, "held-out preference pairs")
         return preferences
@@ -251,9 +257,18 @@ class _Workshop:
             time.sleep(POLL_SECONDS)
         if final.is_dir():
             return final
-        partial = self.folder / f".partial-{stage}-{key}-{os.getpid()}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / f".making-{stage}-{key}"
+        with held(lock):  # workers of one seed want the same models
+            if not final.is_dir():
+                self._make(final, make)
+            lock.unlink(missing_ok=True)  # who waits for it finds the models made
+        return final
+
+    def _make(self, final: Path, make: Callable[[Path], dict[str, Any]]) -> None:
+        partial = final.with_name(f".partial-{final.name}-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
-        partial.mkdir(parents=True)
+        partial.mkdir()
         try:
             facts = make(partial)
             self.task.tokenizer.save_pretrained(partial)
@@ -264,7 +279,6 @@ class _Workshop:
                 raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return final
 
 
 def _loss_facts(losses: list[float]) -> dict[str, Any]:
@@ -289,6 +303,8 @@ def _quality_facts(
         "accuracy": quality.accuracy,
         "pairs": len(preferences.train),
         "held_out_pairs": len(preferences.held_out),
+        "margin_mean": float(np.mean(quality.margins)),
+        "margin_std": float(np.std(quality.margins, ddof=1)) if len(quality.margins) > 1 else 0.0,
         "margin_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
         "steps": len(training.losses),
         "accuracy_curve": watched,

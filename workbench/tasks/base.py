@@ -77,6 +77,10 @@ class Task(ABC):
     def preferences(self, respond: Respond) -> Preferences:
         """Return preference pairs; `respond` samples from the SFT policy where a task needs that."""
 
+    def redrawn(self, seed: int) -> "Task":
+        """Return this task with another draw of preference pairs; itself where they are given data."""
+        return self
+
     def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
         """Score responses by a judge that nothing trains on, or None where the task has no judge."""
         return None

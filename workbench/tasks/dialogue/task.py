@@ -1,5 +1,6 @@
 """The dialogue task: one language, one judge, and what the pipeline trains and measures on."""
 
+import copy
 import random
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -17,6 +18,9 @@ from workbench.tasks.dialogue.vocabulary import BOS, EOS, SEP, Words, lexicon, v
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+PAIR_STRIDE = 7_919
+"""Keeps the seeds of further draws of pairs apart from those of tasks with other seeds."""
 
 
 class DialogueTask(Task):
@@ -36,6 +40,7 @@ class DialogueTask(Task):
         self.settings: DialogueSettings = settings or DialogueSettings()
         self.lexicon = lexicon(self.settings.grammar_seed)
         self.judge = Judge(self.settings.grammar_seed, self.settings.judge)
+        self._draw = 0
         self._ids = {word: index for index, word in enumerate(vocabulary())}
         self._eval, self._held_out, self._train = self._split()
 
@@ -100,7 +105,7 @@ class DialogueTask(Task):
                 count,
                 coverage=settings.coverage,
                 temperature=settings.label_temperature,
-                seed=2 * settings.seed + 1_000_003 * part,
+                seed=2 * (settings.seed + PAIR_STRIDE * self._draw) + 1_000_003 * part,
                 respond=respond,
                 demonstrate=self.demonstrate,
                 score=self.judge.score,
@@ -113,6 +118,12 @@ class DialogueTask(Task):
             )
         ]
         return Preferences(*sets)
+
+    def redrawn(self, seed: int) -> "DialogueTask":
+        """Return this task with another draw of preference pairs and labels."""
+        other = copy.copy(self)
+        other._draw = seed + 1
+        return other
 
     def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float]:
         """Score responses by the judge, in units of gold."""
