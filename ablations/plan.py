@@ -112,7 +112,7 @@ def make_plan(
 ) -> Plan:
     """Take down what decides the numbers of a study."""
     # Some only where they were chosen, so that studies from before they existed go on.
-    unchosen = {"reward_model": {"seed"}} if study.prepare.reward_model.seed is None else None
+    unchosen = {"reward_model": study.prepare.reward_model.unchosen()}
     settings = {
         "task": {"name": study.task.name, **task_settings(study.task).model_dump()},
         "prepare": study.prepare.model_dump(exclude=unchosen),

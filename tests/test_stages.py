@@ -507,3 +507,12 @@ def test_the_reward_model_of_no_run_in_particular_is_refused(tmp_path: Path) -> 
     own = QUICK.reward_model.model_copy(update={"seed": "run"})
     with pytest.raises(ValueError, match="each run has its own"):
         prepared_in(tmp_path, QUICK.model_copy(update={"reward_model": own}))
+
+
+def test_a_reward_model_that_stops_early_is_on_the_same_way(prepared: Prepared) -> None:
+    pairs = [PreferencePair((2, i), (3, 1), (4, 1)) for i in range(2, 12)]
+    settings = RewardModelSettings(epochs=3, batch_size=5)
+    stopped = settings.model_copy(update={"stop_after": 2})
+    whole = train_reward_model(scorer_of(prepared), pairs, settings, **CPU).losses
+    early = train_reward_model(scorer_of(prepared), pairs, stopped, **CPU).losses
+    assert (len(whole), early) == (6, whole[:2])

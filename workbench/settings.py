@@ -50,11 +50,18 @@ class RewardModelSettings(Settings):
         None, ge=0, description="deviation of the head's first weights; 1/√(width + 1) if absent"
     )
     lm_weight: float = Field(0.0, ge=0, description="β_rm, weight of the LM loss on chosen responses")
+    stop_after: int | None = Field(
+        None, gt=0, description="optimiser steps after which training ends early, on the same schedule"
+    )
     seed: int | Literal["run"] | None = Field(
         None,
         description="of pairs, batches and head; that of `prepare` if absent; `run`: each run has a"
         " reward model of its own seed, so that intervals cover the reward model's training",
     )
+
+    def unchosen(self) -> set[str]:
+        """Name the newer settings that are not used, so that hashes from before they existed hold."""
+        return {name for name in ("stop_after", "seed") if getattr(self, name) is None}
 
 
 class PrepareSettings(Settings):

@@ -182,8 +182,8 @@ class _Workshop:
             require_folder(settings.path)
         if settings.seed == "run":
             raise ValueError("each run has its own reward model: ask for that of one run")
-        apart = {"seed"} if settings.seed is None else set()  # so that older models are found again
-        given = _hash_of_model(settings.path) if settings.path else settings.model_dump(exclude=apart)
+        own = settings.model_dump(exclude=settings.unchosen())
+        given = _hash_of_model(settings.path) if settings.path else own
         about = self.task.fingerprint()
         key = _hash([sft.name, given, about, self.response_cap, self.settings.seed])
         task = self.task if settings.seed is None else self.task.redrawn(settings.seed)
@@ -206,7 +206,9 @@ class _Workshop:
                 )  # fmt: skip
             quality = measure(scorer, preferences.held_out, pad=self._pad)
             scorer.model.save_pretrained(target)
-            return _loss_facts(training.losses) | _quality_facts(quality, training, preferences)
+            facts = _loss_facts(training.losses) | _quality_facts(quality, training, preferences)
+            size = min(settings.batch_size, len(preferences.train))
+            return facts | {"steps_per_epoch": len(preferences.train) // size}
 
         return self._cached("reward_model", key, make)
 
@@ -260,9 +262,11 @@ class _Workshop:
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = self.folder / f".making-{stage}-{key}"
         with held(lock):  # workers of one seed want the same models
-            if not final.is_dir():
-                self._make(final, make)
-            lock.unlink(missing_ok=True)  # who waits for it finds the models made
+            try:
+                if not final.is_dir():
+                    self._make(final, make)
+            finally:
+                lock.unlink(missing_ok=True)  # who waits for it finds the models made
         return final
 
     def _make(self, final: Path, make: Callable[[Path], dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from accelerate import Accelerator
@@ -77,6 +78,7 @@ def train_reward_model(
         return loss
 
     accuracies: list[tuple[int, float]] = []
+    drawn = batches(len(pairs), size, steps, (seed, "reward_model"))
 
     def look(step: int) -> None:
         if held_out:
@@ -86,7 +88,7 @@ def train_reward_model(
     losses = fit(
         scorer,
         loss_of,
-        _watched(batches(len(pairs), size, steps, (seed, "reward_model")), max(1, steps // LOOKS), look),
+        _watched(islice(drawn, settings.stop_after), max(1, steps // LOOKS), look),
         accelerator=accelerator,
         learning_rate=settings.learning_rate,
         steps=steps,
