@@ -158,7 +158,7 @@ def prepare_study(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepare
 def study_tag(plan: Plan) -> dict[str, Any]:
     """Describe the study for the experiment's tag `workbench.study`."""
     study = plan.study
-    return {
+    tag: dict[str, Any] = {
         "name": study.name,
         "question": study.question,
         "task": study.task.name,
@@ -171,6 +171,10 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "rollout_size": study.ppo.rollout_size,
         "command": plan.command,
     }
+    for long in ("seeds", "arms"):  # the analysis then goes by the runs
+        if len(json.dumps(tag)) >= EXPERIMENT_TAG_LIMIT:
+            del tag[long]
+    return tag
 
 
 def prepared_tag(facts: Mapping[str, Any]) -> dict[str, Any]:
