@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 QUICK  ?=
 
-.PHONY: help quickstart test check bench calibrate soak ui example clean
+.PHONY: help quickstart test check bench calibrate soak paper ui example clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,10 @@ calibrate: $(VENV)/installed-dev ## Count how often the statistics are right, on
 
 soak: $(VENV)/installed-dev ## Kill the workers of a study of 207 trials on PostgreSQL twenty times, and compare
 	$(BIN)/python -m tests.soak.killed_study
+
+paper: $(VENV)/installed ## Run the studies of the PPO paper, figure by figure, and decide its claims (hours; goes on where it was)
+	$(BIN)/python -m ablations.paper $(ARGS)
+	$(BIN)/workbench claims --home runs/paper
 
 ui: $(VENV)/installed ## Open the MLflow UI on your runs
 	$(BIN)/workbench ui

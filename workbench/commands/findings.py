@@ -3,6 +3,7 @@
 import json
 import time
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -65,6 +66,30 @@ def compare(
 
     table = compared(names, default_store(home, tracking_uri).uri, metric or [])
     show(as_data(table, difference) if as_json else as_page(table, difference), as_json)
+
+
+def claims(
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Recompute them from the store of this folder.")
+    ] = None,
+    setting: Annotated[
+        str, typer.Option(help="Recompute those of another setting: grammar, wide.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Say which claims of the PPO paper hold: effect, interval, n and verdict of each.
+
+    Without --home these are the verdicts of docs/paper.md, and nothing is computed.
+
+    Examples: workbench claims --json
+
+    workbench claims --home runs/paper
+    """
+    from analysis.paper import as_rows, as_table, judge, kept
+    from workbench.tracking import default_store
+
+    rows = as_rows(judge(default_store(home).uri, setting)) if home else kept()["claims"]
+    show(rows if as_json else as_table(rows), as_json)
 
 
 def watch(

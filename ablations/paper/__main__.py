@@ -1,0 +1,63 @@
+"""Run every study of the paper; `workbench claims --home` then says which claims hold.
+
+Whatever is done is not done again, so that the same command goes on after Ctrl-C or a crash.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablations.folder import StudyFolder
+from ablations.opening import look_at_trials
+from ablations.paper.studies import SETTINGS, paper_studies
+from ablations.records import DONE
+from ablations.runner import Options, ablate
+from ablations.study import Study
+from ablations.study_files import parse_changes
+from workbench.progress import in_words
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the studies one after the other; 1 if some trial failed."""
+    given = _parse(arguments)
+    studies = paper_studies(given.setting, parse_changes(given.set))
+    left = {study.name: _left(study, given.home) for study in studies}
+    start, done, is_failed = time.monotonic(), 0, False
+    for number, study in enumerate(studies, 1):
+        ahead = sum(left[one.name] for one in studies[number - 1 :])
+        rate = (time.monotonic() - start) / done if done else 0.0
+        time_left = f", {in_words(rate * ahead)} left" if done and ahead else ""
+        print(f"{study.name}, {number} of {len(studies)}: {study.question}{time_left}", flush=True)
+        if left[study.name]:
+            options = Options(workers=given.workers, threads=1, command=" ".join(sys.argv))
+            is_failed |= any(status.state not in DONE for status in ablate(study, given.home, options))
+            done += left[study.name]
+    setting = f" --setting {given.setting}" if given.setting else ""
+    print(f"verdicts: workbench claims --home {given.home}{setting}")
+    return int(is_failed)
+
+
+def _left(study: Study, home: Path) -> int:
+    """Return the iterations of a study that are left."""
+    folder = StudyFolder(home, study.name)
+    begun = look_at_trials(folder, folder.outline()).status() if folder.file.is_file() else []
+    cells = (len(study.arms) - len(study.lent)) * len(study.seeds)
+    done = sum(study.ppo.iterations if s.state in DONE else s.iteration for s in begun)
+    return cells * study.ppo.iterations - done
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ablations.paper", description=__doc__)
+    parser.add_argument("--home", type=Path, default=Path("runs/paper"), help="folder of the runs")
+    parser.add_argument("--workers", type=int, default=2, help="at a time")
+    parser.add_argument(
+        "--setting", choices=SETTINGS, default="", help="another setting: do the claims carry over?"
+    )
+    parser.add_argument("--set", action="append", default=[], help="key=value, as of `workbench ablate`")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Action-space monitors against the reward and the losses: who tells a collapse, seed by seed."""
+
+import numpy as np
+
+from analysis import forecast, roc
+from analysis.alarms import HORIZON, alarm_times_of
+from analysis.evidence import Arms
+from analysis.intervals import FloatArray
+from analysis.traces import Traces, traces_of
+
+ACTION_SPACE = ("policy/perplexity", "policy/response_length", "policy/kl_to_sft")
+REWARD_AND_LOSSES = ("reward/proxy", "ppo/policy_loss", "ppo/value_loss")
+ARMS = ("vanilla", "ppo_max")
+"""The arm that collapses and the arm that holds."""
+
+
+def advantage_of_action_space(arms: Arms) -> FloatArray:
+    """Return, for each seed with a collapse, mean area of ACTION_SPACE less that of the others, [n].
+
+    A seed's area is over pairs of moments of its own two runs, in the direction that the runs of the
+    other seeds show.
+    """
+    traces = traces_of(arms.study)
+    ours, theirs = (
+        np.mean([areas_by_seed(traces, monitor) for monitor in monitors], axis=0)
+        for monitors in (ACTION_SPACE, REWARD_AND_LOSSES)
+    )
+    return _known(ours - theirs)
+
+
+def areas_by_seed(traces: Traces, monitor: str) -> FloatArray:
+    """Return one monitor's area for each seed, [S]; NaN for a seed in which nothing collapsed."""
+    score = forecast.departure(traces.values(monitor))
+    is_looked_at = traces.runs["arm"].isin(ARMS).to_numpy(bool)[:, None]
+    before, far = (one & is_looked_at for one in forecast.moments(traces, score, HORIZON))
+    pairs = roc.pairs_of(roc.classes_of(score), before, far)
+    seed = traces.runs["seed"].to_numpy()
+    return np.array([_area(pairs, seed, one) for one in np.unique(seed)])
+
+
+def _area(pairs: roc.Pairs, seed: "np.ndarray[tuple[int], np.dtype[np.int64]]", own: int) -> float:
+    is_own = seed == own
+    mine = pairs.only(is_own[:, None] & is_own)
+    others = pairs.only(~is_own[:, None] & ~is_own)
+    direction, count = float(np.sign(others.gain.sum())), float(mine.count.sum())
+    return 0.5 + direction * float(mine.gain.sum()) / count if count else float("nan")
+
+
+def lead_of_action_space(arms: Arms) -> FloatArray:
+    """Return, for each seed with a collapse, mean lead of ACTION_SPACE less that of the others, [n].
+
+    A monitor whose alarm does not go off before the collapse leads by 0 iterations.
+    """
+    times = alarm_times_of(traces_of(arms.study))
+    times = times[(times["arm"] == ARMS[0]) & times["collapse"].notna()]
+    lead = times.assign(lead=times["lead"].fillna(0.0)).pivot_table("lead", "seed", "monitor")
+    ours, theirs = (lead[list(monitors)].mean(axis=1) for monitors in (ACTION_SPACE, REWARD_AND_LOSSES))
+    return _known((ours - theirs).to_numpy(np.float64))
+
+
+def _known(values: FloatArray) -> FloatArray:
+    found: FloatArray = values[np.isfinite(values)]
+    return found
