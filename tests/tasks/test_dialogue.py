@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from workbench.tasks.base import Tokens
 from workbench.tasks.dialogue import Coverage, DialogueSettings, DialogueTask
-from workbench.tasks.dialogue.preferences import prefers_first
 from workbench.tasks.dialogue.prompts import benign_prompts, harmful_prompts
 from workbench.tasks.dialogue.sentences import read_sentence, split_sentences
 from workbench.tasks.dialogue.vocabulary import EOS, SEP, lexicon, vocabulary
+from workbench.tasks.labels import prefers_first
 
 SMALL = DialogueSettings(
     pretraining_texts=400,
