@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from workbench import gpt2
 from workbench.loading import load_causal, load_scorer
 from workbench.parallel import process
+from workbench.tasks.base import Reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -104,6 +105,19 @@ class Scorer(nn.Module):
     def last(self, tokens: Tensor, length: Tensor) -> Tensor:
         """Return the head's output [B] at the last token of each row."""
         return self.heads(tokens, length, torch.arange(len(tokens), device=tokens.device), length - 1)
+
+
+class OwnReward(Scorer):
+    """The task's own reward where PPO asks a reward model; that model is there, and is not asked."""
+
+    def __init__(self, reward: Reward) -> None:
+        super().__init__()
+        self.reward = reward
+
+    def last(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """Return the task's reward [B] of each row."""
+        rows = zip(tokens.tolist(), length.tolist(), strict=True)
+        return torch.tensor(self.reward([tuple(row[:n]) for row, n in rows]), device=tokens.device)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpoint
 from workbench.collapse import DEFAULT_RULE, Collapse, find_collapse, has_diverged
 from workbench.evaluation import Evaluator, mean
-from workbench.models import Models, Policy, Scorer
+from workbench.models import Models, OwnReward, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
 from workbench.optimiser import make_optimiser
 from workbench.parallel import collect, is_main, require_same
@@ -155,7 +155,9 @@ class Run:
     @cached_property
     def ppo(self) -> Ppo:
         """Models, recipe and optimiser, as they start."""
-        policy, critic, reference, reward_model = Policy(), Scorer(), Policy(), Scorer()
+        policy, critic, reference = Policy(), Scorer(), Policy()
+        own_reward = self.task.own_reward
+        reward_model = OwnReward(own_reward) if own_reward else Scorer()
         reference.load_weights(self.prepared.sft)
         reward_model.load_weights(self.prepared.reward_model)
         models = Models(policy, critic, reference, reward_model)

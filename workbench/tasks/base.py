@@ -20,6 +20,9 @@ Tokens = tuple[int, ...]
 Respond = Callable[[Sequence[Tokens], int], list[Tokens]]
 """Sample one response per prompt from the SFT policy: (prompts, seed) -> responses."""
 
+Reward = Callable[[Sequence[Tokens]], list[float]]
+"""Score texts, each a prompt with its response, as a reward model would."""
+
 
 @dataclass(frozen=True)
 class Demonstration:
@@ -83,6 +86,11 @@ class Task(ABC):
 
     def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
         """Score responses by a judge that nothing trains on, or None where the task has no judge."""
+        return None
+
+    @property
+    def own_reward(self) -> Reward | None:
+        """What PPO is rewarded with in the place of a reward model's score; None for that score."""
         return None
 
     def reference_responses(self, prompts: Sequence[Tokens]) -> list[Tokens]:
