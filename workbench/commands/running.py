@@ -76,7 +76,7 @@ def train(
         list[str] | None, typer.Option("--with", help="trick.field=value, or trick (repeatable).")
     ] = None,
     without: Annotated[list[str] | None, typer.Option(help="Trick to leave out (repeatable).")] = None,
-    task: Annotated[str, typer.Option(help="dialogue or preferences.")] = "dialogue",
+    task: Annotated[str, typer.Option(help="dialogue, randomwalks or preferences.")] = "dialogue",
     seed: Annotated[int, typer.Option(min=0, help="Of prompts, samples and minibatches.")] = 0,
     iterations: IterationsOption = None,
     home: HomeOption = HOME,

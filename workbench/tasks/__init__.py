@@ -10,6 +10,7 @@ from workbench.tasks.base import Task
 
 TASKS = {
     "dialogue": ("workbench.tasks.dialogue", "DialogueSettings", "DialogueTask"),
+    "randomwalks": ("workbench.tasks.randomwalks", "RandomWalksSettings", "RandomWalksTask"),
     "preferences": ("workbench.tasks.preferences", "PreferencesSettings", "PreferencesTask"),
 }
 """Module, settings and class of each task; a task is imported when it is made."""
