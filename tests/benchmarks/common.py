@@ -1,6 +1,6 @@
-"""What both sides of the benchmark are given: models, prompts and sizes."""
+"""What both sides of the benchmark are given: models and prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,13 @@ from accelerate import Accelerator
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from tests.benchmarks.cases import Place, Size
 from workbench.loading import small_gpt2
 from workbench.models import Policy, Scorer
 from workbench.progress import listening
 from workbench.settings import TrainingSettings
 from workbench.stages.sft import fine_tune
-from workbench.tasks.base import Task, Tokens
+from workbench.tasks.base import Demonstration, Task, Tokens
 from workbench.tasks.dialogue.task import DialogueTask
 
 LEARNING_RATE = 1e-12
@@ -23,29 +24,9 @@ KL_WEIGHT = 0.05
 CLIP_RANGE = 0.2
 TRACE = 0.95
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large the models and one PPO iteration are; four optimiser steps, one epoch.
-
-    Attributes:
-        width: hidden size of all four models.
-        layers: transformer blocks.
-        heads: attention heads.
-        prompts: responses per iteration.
-        minibatches: optimiser steps per iteration.
-        cap: longest response in tokens.
-        sft_steps: supervised steps that give the start policy the task's response lengths.
-    """
-
-    width: int = 64
-    layers: int = 2
-    heads: int = 4
-    prompts: int = 128
-    minibatches: int = 4
-    cap: int = 64
-    sft_steps: int = 120
+CPU = Place()
+SFT_LEARNING_RATE = 4e-3
+"""Learning rate of the few supervised steps."""
 
 
 @dataclass(frozen=True)
@@ -67,33 +48,49 @@ class Common:
     scorer: Path
 
 
-def make_common(size: Size, folder: Path) -> Common:
+def make_common(size: Size, folder: Path, place: Place = CPU) -> Common:
     """Train a start policy for a few steps, derive a reward model from it, save both.
 
     Args:
         size: of models and iteration.
-        folder: gets the models.
+        folder: gets the models; those that it has already are taken as they are.
+        place: where to train.
     """
     common = load_common(size, folder)
+    if common.scorer.is_dir():
+        return common
     task, tokenizer = common.task, common.task.tokenizer
     pad, eos = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
     policy = Policy()
     policy.model = small_gpt2(
-        vocabulary=len(tokenizer), context=128, width=size.width, layers=size.layers,
-        heads=size.heads, pad=pad, eos=eos, seed=SEED,
+        vocabulary=size.vocabulary or len(tokenizer), context=128, width=size.width,
+        layers=size.layers, heads=size.heads, pad=pad, eos=eos, seed=SEED,
     )  # fmt: skip
-    training = TrainingSettings(steps=size.sft_steps, batch_size=32, learning_rate=4e-3)
-    with silence():
-        fine_tune(
-            policy, task.demonstrations(), training,
-            accelerator=Accelerator(cpu=True), pad=pad, seed=SEED,
-        )  # fmt: skip
+    if size.sft_steps:
+        training = TrainingSettings(steps=size.sft_steps, batch_size=32, learning_rate=SFT_LEARNING_RATE)
+        with silence():
+            fine_tune(
+                policy, joined(task.demonstrations(), size), training,
+                accelerator=accelerator(place), pad=pad, seed=SEED,
+            )  # fmt: skip
     policy.model.save_pretrained(common.policy)
     tokenizer.save_pretrained(common.policy)
     scorer = Scorer()
     scorer.load_trunk(common.policy, head_std=(size.width + 1) ** -0.5, seed=SEED)
     scorer.model.save_pretrained(common.scorer)
     return common
+
+
+def joined(demonstrations: Sequence[Demonstration], size: Size) -> Sequence[Demonstration]:
+    """Answer a prompt with several responses in a row, one end token behind the last, cut at the cap."""
+    if size.joined == 1:
+        return demonstrations
+    long = []
+    for first in range(0, len(demonstrations) - size.joined + 1, size.joined):
+        *opening, last = (d.response for d in demonstrations[first : first + size.joined])
+        response = (*(token for part in opening for token in part[:-1]), *last)
+        long.append(Demonstration(demonstrations[first].prompt, response[: size.cap]))
+    return long
 
 
 def load_common(size: Size, folder: Path) -> Common:
@@ -103,6 +100,11 @@ def load_common(size: Size, folder: Path) -> Common:
     task = DialogueTask()
     prompts = task.train_prompts()[: size.prompts]
     return Common(size, task, prompts, folder / "policy", folder / "scorer")
+
+
+def accelerator(place: Place) -> Accelerator:
+    """Make the accelerator of a place; in one process all have to be of the same."""
+    return Accelerator(cpu=place.device == "cpu", mixed_precision=place.precision)
 
 
 def left_padding_tokenizer(common: Common) -> object:

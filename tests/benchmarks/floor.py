@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from tests.benchmarks.cases import Place
+from tests.benchmarks.common import CPU
+
 ROWS = 1280
 """Rows of the matrix product whose rate is measured: tokens of a padded minibatch."""
 
@@ -75,21 +78,32 @@ def iteration_flops(shape: Shape, lengths: Sequence[tuple[int, int]], epochs: in
     }
 
 
-def matrix_rate(width: int, seconds: float = 0.15) -> float:
+def matrix_rate(width: int, seconds: float = 0.15, place: Place = CPU) -> float:
     """Measure the rate of products [ROWS, width] × [width, 4·width] in operations per second.
 
     Args:
         width: hidden size.
         seconds: how long to measure; the median of batches of products counts.
+        place: where; in the precision of the matrix products there.
     """
-    left, right = torch.randn(ROWS, width), torch.randn(width, 4 * width)
-    out = torch.empty(ROWS, 4 * width)
+    kind = {"no": torch.float32, "bf16": torch.bfloat16}[place.precision]
+    left, right, out = (
+        torch.randn(shape, dtype=kind, device=place.device)
+        for shape in ((ROWS, width), (width, 4 * width), (ROWS, 4 * width))
+    )
     products = max(1, round(5e8 / (2 * ROWS * width * 4 * width)))
     batches: list[float] = []
-    end = time.perf_counter() + seconds
+    end = synchronised() + seconds
     while not batches or time.perf_counter() < end:
-        start = time.perf_counter()
+        start = synchronised()
         for _ in range(products):
             torch.mm(left, right, out=out)
-        batches.append(time.perf_counter() - start)
+        batches.append(synchronised() - start)
     return products * 2 * ROWS * width * 4 * width / statistics.median(batches)
+
+
+def synchronised() -> float:
+    """Read the clock once the GPU, if one is used, has done all that it was given."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+    return time.perf_counter()

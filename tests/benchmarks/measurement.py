@@ -2,11 +2,12 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tests.benchmarks.cases import Case
 from tests.benchmarks.common import Common
 from tests.benchmarks.floor import Shape, iteration_flops, matrix_rate
 from tests.benchmarks.ours import Ours
@@ -78,14 +79,31 @@ class Block:
 
 @dataclass
 class Measurement:
-    """Everything that one run of the benchmark found."""
+    """Everything that one run of a case found.
 
-    common: Common
+    Attributes:
+        case: what was run.
+        blocks: in turn.
+        phases: seconds of each phase of the workbench's iterations.
+        gold_seconds: of the gold judge per iteration; None where it does not know the vocabulary.
+        response_tokens: mean of each side, "ours" and "trl".
+        peak_mebibytes: resident set of each side alone; empty if not measured.
+    """
+
+    case: Case
     blocks: list[Block] = field(default_factory=list)
     phases: dict[str, Spread] = field(default_factory=dict)
-    gold_seconds: float = 0.0
+    gold_seconds: float | None = None
     response_tokens: dict[str, float] = field(default_factory=dict)
     peak_mebibytes: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Measurement":
+        """Read what `report.as_json` has written."""
+        own = {name: data[name] for name in (f.name for f in fields(cls))}
+        blocks = [Block(**block) for block in own.pop("blocks")]
+        phases = {phase: Spread(**spread) for phase, spread in own.pop("phases").items()}
+        return cls(Case.of(own.pop("case")), blocks, phases, **own)
 
     def spread(self, value: Callable[[Block], float]) -> Spread:
         """Summarise one number of every block."""
@@ -106,50 +124,51 @@ class Measurement:
         return f"trl_ratio={trl.median:.2f} floor_ratio={floor.median:.2f}"
 
 
-def measure(
-    common: Common, folder: Path, *, blocks: int, iterations: int, deadline: float
-) -> Measurement:
+def measure(case: Case, common: Common, folder: Path, *, blocks: int, seconds: float) -> Measurement:
     """Let both sides do blocks of iterations in turn.
 
     Args:
+        case: what is measured; its iterations are those of a block and side.
         common: what both sides load.
         folder: TRL's output folder; nothing is saved there.
         blocks: turns of each side at most.
-        iterations: per block and side.
-        deadline: `time.perf_counter()` after which no further block begins; one always does.
+        seconds: after which no further block begins; one always does.
     Returns:
         the blocks, without peak memory.
     """
     from tests.benchmarks.trl_peer import Trl
 
-    ours, trl = Ours(common), Trl(common, folder)
-    result, shape = Measurement(common), model_shape(common)
+    ours, trl = Ours(common, case.place), Trl(common, folder, case.place)
+    result, shape = Measurement(case), model_shape(common)
     ours.block(1)
     trl.block(1)
-    ours.phases.clear()
-    ours.gold_seconds.clear()
+    ours.forget()
+    deadline = time.perf_counter() + seconds
     while len(result.blocks) < blocks and (not result.blocks or time.perf_counter() < deadline):
-        result.blocks.append(_block(ours, trl, iterations, shape))
+        result.blocks.append(_block(ours, trl, case, shape))
     for phase in PASSES:
         result.phases[phase] = Spread.of([lap[f"time/{phase}_seconds"] for lap in ours.phases])
-    result.gold_seconds = statistics.median(ours.gold_seconds)
+    if ours.gold_seconds:
+        result.gold_seconds = statistics.median(ours.gold_seconds)
     for name, side in (("ours", ours), ("trl", trl)):
         result.response_tokens[name] = statistics.mean(side.response_tokens())
     return result
 
 
-def _block(ours: Ours, trl: "Trl", iterations: int, shape: Shape) -> Block:
+def _block(ours: Ours, trl: "Trl", case: Case, shape: Shape) -> Block:
     """Let each side do iterations once; measure the machine before and after ours."""
-    before = matrix_rate(shape.width)
-    ours_seconds = ours.block(iterations)
-    rate = (before + matrix_rate(shape.width)) / 2
-    trl_seconds = trl.block(iterations)
-    last = ours.lengths[-iterations * ours.common.size.prompts :]
-    flops = {name: count / iterations for name, count in iteration_flops(shape, last).items()}
+    before = matrix_rate(shape.width, place=case.place)
+    ours_seconds = ours.block(case.iterations)
+    rate = (before + matrix_rate(shape.width, place=case.place)) / 2
+    trl_seconds = trl.block(case.iterations)
+    last = ours.lengths[-case.iterations * case.size.prompts :]
+    counted = iteration_flops(shape, last)
+    flops = {name: count / case.iterations for name, count in counted.items()}
     return Block(ours_seconds, trl_seconds, trl.collect_seconds[-1], flops, rate)
 
 
 def model_shape(common: Common) -> Shape:
     """Return what decides the operations per token of the common models."""
     size = common.size
-    return Shape(size.width, size.layers, 4 * size.width, len(common.task.tokenizer))
+    vocabulary = size.vocabulary or len(common.task.tokenizer)
+    return Shape(size.width, size.layers, 4 * size.width, vocabulary)

@@ -1,23 +1,29 @@
 """The benchmark compares like with like, and counts what it says it counts."""
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.benchmarks.common import Common, Size, make_common
+from tests.benchmarks.cases import Case, Size
+from tests.benchmarks.common import Common, joined, make_common
 from tests.benchmarks.floor import Shape, forward_flops, iteration_flops, matrix_rate
-from tests.benchmarks.measurement import Block, Measurement, measure
-from tests.benchmarks.ours import make_ppo
+from tests.benchmarks.measurement import PASSES, Block, Measurement, measure
+from tests.benchmarks.ours import Ours, make_ppo
+from tests.benchmarks.page import PAGE, markdown, marks, write_part
 from tests.benchmarks.peak_memory import own_peak, peak_memory
-from tests.benchmarks.report import BEGIN, END, as_json, write_page
+from tests.benchmarks.report import as_json, comparison, profile
 from tests.benchmarks.trl_peer import Trl, ppo_trainer
 from workbench.forward import compare
 from workbench.models import Batch
 from workbench.sampling import pad_right
 
 TINY = Size(width=8, layers=1, heads=2, prompts=8, minibatches=2, cap=6, sft_steps=1)
+CASE = Case("tiny-t1", TINY, iterations=2)
+PARTS = ("ppo_speed", "sampling_speed", "quickstart", "gpu")
 HAND = Shape(width=2, layers=1, inner=8, vocabulary=3)
 
 
@@ -29,7 +35,7 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> Common:
 @pytest.fixture(scope="module")
 def measured(common: Common, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     folder = tmp_path_factory.mktemp("trl")
-    return measure(common, folder, blocks=1, iterations=2, deadline=math.inf)
+    return measure(CASE, common, folder, blocks=1, seconds=60.0)
 
 
 def test_forward_flops_equal_the_count_by_hand() -> None:
@@ -108,29 +114,65 @@ def test_a_tiny_comparison_gives_finite_positive_numbers(measured: Measurement) 
 
 def test_peak_memory_is_of_the_child_alone(common: Common) -> None:
     held = torch.ones(2**26)  # 256 MiB in this process, which the child must not report
-    child, here = peak_memory("ours", 1, common.size, common.policy.parent), own_peak()
+    child, here = peak_memory("ours", CASE, common.policy.parent), own_peak()
     assert 100 < child < here - 100
     assert held.nbytes == 2**28
 
 
-def test_ratios_follow_from_seconds_operations_and_rate(measured: Measurement) -> None:
+def test_ratios_follow_from_seconds_operations_and_rate() -> None:
     # Ours 0.5 s, TRL 2 s of which 1 s garbage collection, floor 100 / 400 = 0.25 s.
     block = Block([0.4, 0.6], [1.0, 3.0], 1.0, {"sampling": 60.0, "reference": 40.0}, 400.0)
     assert (block.trl_ratio, block.trl_ratio_without_collection, block.floor_ratio) == (4.0, 2.0, 2.0)
-    assert Measurement(measured.common, [block]).last_line() == "trl_ratio=4.00 floor_ratio=2.00"
+    assert Measurement(CASE, [block]).last_line() == "trl_ratio=4.00 floor_ratio=2.00"
 
 
-def test_write_page_keeps_what_was_written_by_hand(measured: Measurement, tmp_path: Path) -> None:
-    page = tmp_path / "benchmarks.md"
-    page.write_text(f"before\n{BEGIN}\nyesterday\n{END}\nafter\n")
-    write_page(measured, "the command", page)
-    text = page.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n`the command`") and text.endswith(f"{END}\nafter\n")
-    assert "yesterday" not in text and "| sampling |" in text
+def test_a_measurement_survives_json(measured: Measurement) -> None:
+    again = Measurement.from_json(json.loads(json.dumps(as_json(measured))))
+    assert again == measured
 
 
-def test_write_page_refuses_a_page_without_its_place(measured: Measurement, tmp_path: Path) -> None:
+def test_tables_have_a_row_per_case_and_the_shares_of_the_iteration(measured: Measurement) -> None:
+    for rows in (comparison([measured, measured]), profile([measured, measured])):
+        heading, first, second = rows
+        assert first == second and len(heading) == len(first)
+    share = measured.phases["update"].median / measured.iterations("ours").median
+    assert f"({share:.0%})" in profile([measured])[1][list(PASSES).index("update") + 1]
+
+
+def test_write_part_keeps_what_was_written_by_hand(tmp_path: Path) -> None:
+    page, (begin, end) = tmp_path / "benchmarks.md", marks("speed")
+    page.write_text(f"before\n{begin}\nyesterday\n{end}\nafter\n")
+    write_part("speed", ["today", markdown([("case", "value"), ("a", "1")])], page)
+    table = "| case | value |\n|---|--:|\n| a | 1 |"
+    assert page.read_text() == f"before\n{begin}\ntoday\n\n{table}\n{end}\nafter\n"
+
+
+def test_write_part_refuses_a_page_without_its_place(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     page.write_text("nothing\n")
     with pytest.raises(ValueError, match="must have the lines"):
-        write_page(measured, "the command", page)
+        write_part("speed", ["today"], page)
+
+
+def test_the_page_has_a_place_for_every_benchmark_that_writes() -> None:
+    text = PAGE.read_text()
+    assert all(mark in text for part in PARTS for mark in marks(part))
+
+
+def test_joined_demonstrations_hold_longer_responses_with_one_end_token(common: Common) -> None:
+    shown, eos = common.task.demonstrations()[:8], int(common.task.tokenizer.eos_token_id)
+    first, second = joined(shown, replace(TINY, joined=4, cap=1000))
+    assert first.prompt == shown[0].prompt and first.response.count(eos) == 1
+    assert len(first.response) == sum(len(part.response) for part in shown[:4]) - 3
+    cut = joined(shown, replace(TINY, joined=4, cap=20))[1].response
+    assert cut == second.response[:20]
+
+
+def test_fresh_weights_know_the_larger_vocabulary(tmp_path: Path) -> None:
+    size = replace(TINY, sft_steps=0, vocabulary=500, cap=12)
+    common = make_common(size, tmp_path)
+    ours = Ours(common)
+    ours.block(1)
+    assert ours.ppo.models.policy.model.config.vocab_size == 500
+    assert ours.gold_seconds == []
+    assert sum(ours.response_tokens()) > 0.8 * size.prompts * size.cap

@@ -18,8 +18,10 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
+from tests.benchmarks.cases import Place
 from tests.benchmarks.common import (
     CLIP_RANGE,
+    CPU,
     KL_WEIGHT,
     LEARNING_RATE,
     SEED,
@@ -27,6 +29,7 @@ from tests.benchmarks.common import (
     Common,
     left_padding_tokenizer,
 )
+from tests.benchmarks.floor import synchronised
 from workbench.loading import load_causal, load_scorer
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
@@ -46,9 +49,9 @@ class Trl:
     iteration included; their share is kept in `collect_seconds`.
     """
 
-    def __init__(self, common: Common, folder: Path) -> None:
+    def __init__(self, common: Common, folder: Path, place: Place = CPU) -> None:
         self.clock = _Clock()
-        self.trainer = _make_trainer(common, folder, self.clock)
+        self.trainer = _make_trainer(common, _config(common, folder, place), self.clock)
         self.pad = int(common.task.tokenizer.pad_token_id)
         self.responses: list[torch.Tensor] = []
         self.collect_seconds: list[float] = []
@@ -97,24 +100,24 @@ class _Clock(TrainerCallback):  # type: ignore[misc]
         self.marks: list[float] = []
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.marks.append(time.perf_counter())
+        self.marks.append(synchronised())
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.marks.append(time.perf_counter())
+        self.marks.append(synchronised())
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        self.marks[-1] = time.perf_counter()  # what follows the last iteration's end is part of it
+        self.marks[-1] = synchronised()  # what follows the last iteration's end is part of it
 
     def seconds(self) -> list[float]:
         return [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
 
 
-def _make_trainer(common: Common, folder: Path, clock: _Clock) -> Any:
+def _make_trainer(common: Common, config: PPOConfig, clock: _Clock) -> Any:
     transformers_logging.set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)
     prompts = Dataset.from_dict({"input_ids": [list(prompt) for prompt in common.prompts]})
     trainer = PPOTrainer(
-        args=_config(common, folder),
+        args=config,
         processing_class=left_padding_tokenizer(common),
         model=load_causal(common.policy),
         ref_model=load_causal(common.policy),
@@ -128,7 +131,7 @@ def _make_trainer(common: Common, folder: Path, clock: _Clock) -> Any:
     return trainer
 
 
-def _config(common: Common, folder: Path) -> Any:
+def _config(common: Common, folder: Path, place: Place) -> PPOConfig:
     size = common.size
     return PPOConfig(
         output_dir=str(folder),
@@ -147,9 +150,9 @@ def _config(common: Common, folder: Path) -> Any:
         lam=TRACE,
         gamma=1.0,
         learning_rate=LEARNING_RATE,
-        bf16=False,
+        bf16=place.precision == "bf16",
         gradient_checkpointing=False,
-        use_cpu=True,
+        use_cpu=place.device == "cpu",
         num_sample_generations=0,
         report_to="none",
         save_strategy="no",
