@@ -22,8 +22,9 @@ check: $(VENV)/installed-dev ## Lint and check types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-dev ## Compare the speed with TRL's PPO and the arithmetic floor; the cost of tracking (QUICK=1: two minutes)
+bench: $(VENV)/installed-dev ## Compare the speed with TRL's PPO, the arithmetic floor and generate; the cost of tracking (QUICK=1: two minutes)
 	$(BIN)/python -m tests.benchmarks.tracking_overhead $(if $(QUICK),--quick)
+	$(BIN)/python -m tests.benchmarks.sampling_speed $(if $(QUICK),--quick)
 	$(BIN)/python -m tests.benchmarks.ppo_speed $(if $(QUICK),--quick)
 
 calibrate: $(VENV)/installed-dev ## Count how often the statistics are right, on studies whose answer is known (QUICK=1: a tenth)
