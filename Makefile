@@ -30,7 +30,8 @@ bench: $(VENV)/installed-dev ## Compare the speed with TRL's PPO, the arithmetic
 calibrate: $(VENV)/installed-dev ## Count how often the statistics are right, on studies whose answer is known (QUICK=1: a tenth)
 	$(BIN)/python -m tests.calibration $(if $(QUICK),--quick)
 
-soak: $(VENV)/installed-dev ## Kill the workers of a study of 207 trials on PostgreSQL twenty times, and compare
+soak: $(VENV)/installed-dev ## Faults at full size: databases locked for 30 s, a study of 207 trials whose workers are killed
+	$(BIN)/pytest -m soak tests
 	$(BIN)/python -m tests.soak.killed_study
 
 paper: $(VENV)/installed ## Run the studies of the PPO paper, figure by figure, and decide its claims (hours; goes on where it was)

@@ -60,14 +60,15 @@ def once_there_is(file: str, home: Path, act: Callable[[], None]) -> Iterator[No
 # The database of trials.
 
 
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(30.0, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("disturb", [locked, away])
 def test_a_study_waits_for_a_database_that_is_locked_or_restarts(
-    disturb: Disturbance, postgres: str, prepared: Path, undisturbed: Path
+    disturb: Disturbance, seconds: float, postgres: str, prepared: Path, undisturbed: Path
 ) -> None:
     database = new_database(postgres)
 
     def disturb_for_a_while() -> None:
-        with for_seconds(disturb, database, 2.0):
+        with for_seconds(disturb, database, seconds):
             pass
 
     with once_there_is("checkpoint-*", prepared, disturb_for_a_while):

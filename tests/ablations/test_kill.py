@@ -84,4 +84,6 @@ def test_a_study_whose_parent_is_killed_goes_on_with_the_same_command(
     with suppress(psutil.NoSuchProcess):
         orphans[0].kill()  # the other one sees that its parent is gone
     ablate(toy(), prepared, forked())
+    _, alive = psutil.wait_procs(orphans, timeout=60)
+    assert not alive
     assert_undisturbed(prepared, undisturbed)

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from ablations.folder import find_study
 from ablations.liveness import Stop
-from ablations.plan import ChangedStudyError
+from ablations.plan import ChangedStudyError, open_study
 from ablations.runner import ablate, begun, dry_run
+from ablations.study import Study
 from ablations.trials import Trials
-from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
+from tests.ablations.toy import OPTIONS, TOY, points, run_here, run_names, toy
 from workbench.glossary import GLOSSARY
 from workbench.locks import LockedError
 from workbench.sync import sync
@@ -162,26 +164,49 @@ def test_a_failed_trial_keeps_its_error_and_the_others_go_on(
     assert points(prepared) == points(undisturbed)
 
 
+class AfterThree(Stop):
+    """Asks to stop when it has been asked three times."""
+
+    count = 0
+
+    @property  # type: ignore[override]
+    def is_asked(self) -> bool:
+        self.count += 1
+        return self.count > 3
+
+    @is_asked.setter
+    def is_asked(self, value: bool) -> None:
+        pass
+
+
 def test_a_stopped_study_goes_on_to_the_same_numbers(prepared: Path, undisturbed: Path) -> None:
-    class AfterThree(Stop):
-        """Asks to stop when it has been asked three times."""
-
-        count = 0
-
-        @property  # type: ignore[override]
-        def is_asked(self) -> bool:
-            self.count += 1
-            return self.count > 3
-
-        @is_asked.setter
-        def is_asked(self, value: bool) -> None:
-            pass
-
     stopped = run_here(toy(), prepared, AfterThree())
     assert any(status.state == "stopped" for status in stopped)
     run_here(toy(), prepared)
     assert points(prepared) == points(undisturbed)
     assert run_names(prepared) == sorted(CELLS)
+
+
+def test_a_study_file_edited_between_two_starts_goes_on_or_is_refused(
+    prepared: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "toy.yaml"
+
+    def edited(**changes: Any) -> Study:
+        file.write_text(yaml.safe_dump({**TOY, **changes}))
+        return open_study(str(file), prepared, {})
+
+    run_here(edited(), prepared, AfterThree())
+    before = points(prepared)
+    with pytest.raises(ChangedStudyError, match=r"ppo\.temperature was 1\.0 and is now 0\.5"):
+        run_here(edited(ppo={**TOY["ppo"], "temperature": 0.5}), prepared)
+    assert points(prepared) == before
+    more = {"arms": {**TOY["arms"], "unclipped": {"recipe": "ppo_max", "without": ["value_clip"]}}}
+    statuses = run_here(edited(question="And now?", seeds=3, **more), prepared)
+    assert len(statuses) == 9 and all(status.state in ("ok", "collapsed") for status in statuses)
+    assert [point for point in points(prepared) if point[0] in CELLS] == points(undisturbed)
+    with pytest.raises(ChangedStudyError, match="arm unclipped is gone; seeds 2 are gone"):
+        run_here(edited(), prepared)
 
 
 def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
