@@ -1,5 +1,7 @@
 """Action-space monitors against the reward and the losses: who tells a collapse, seed by seed."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from analysis import forecast, roc
@@ -20,7 +22,7 @@ def advantage_of_action_space(arms: Arms) -> FloatArray:
     A seed's area is over pairs of moments of its own two runs, in the direction that the runs of the
     other seeds show.
     """
-    traces = traces_of(arms.study)
+    traces = two_arms(arms)
     ours, theirs = (
         np.mean([areas_by_seed(traces, monitor) for monitor in monitors], axis=0)
         for monitors in (ACTION_SPACE, REWARD_AND_LOSSES)
@@ -31,9 +33,7 @@ def advantage_of_action_space(arms: Arms) -> FloatArray:
 def areas_by_seed(traces: Traces, monitor: str) -> FloatArray:
     """Return one monitor's area for each seed, [S]; NaN for a seed in which nothing collapsed."""
     score = forecast.departure(traces.values(monitor))
-    is_looked_at = traces.runs["arm"].isin(ARMS).to_numpy(bool)[:, None]
-    before, far = (one & is_looked_at for one in forecast.moments(traces, score, HORIZON))
-    pairs = roc.pairs_of(roc.classes_of(score), before, far)
+    pairs = roc.pairs_of(roc.classes_of(score), *forecast.moments(traces, score, HORIZON))
     seed = traces.runs["seed"].to_numpy()
     return np.array([_area(pairs, seed, one) for one in np.unique(seed)])
 
@@ -51,11 +51,25 @@ def lead_of_action_space(arms: Arms) -> FloatArray:
 
     A monitor whose alarm does not go off before the collapse leads by 0 iterations.
     """
-    times = alarm_times_of(traces_of(arms.study))
+    times = alarm_times_of(two_arms(arms))
     times = times[(times["arm"] == ARMS[0]) & times["collapse"].notna()]
     lead = times.assign(lead=times["lead"].fillna(0.0)).pivot_table("lead", "seed", "monitor")
     ours, theirs = (lead[list(monitors)].mean(axis=1) for monitors in (ACTION_SPACE, REWARD_AND_LOSSES))
     return _known((ours - theirs).to_numpy(np.float64))
+
+
+def two_arms(arms: Arms) -> Traces:
+    """Return the traces of the runs of ARMS alone."""
+    traces = traces_of(arms.study)
+    kept = traces.runs["arm"].isin(ARMS).to_numpy(bool)
+    return replace(
+        traces,
+        runs=traces.runs[kept].reset_index(drop=True),
+        last=traces.last[kept],
+        collapse=traces.collapse[kept],
+        held=traces.held[kept],
+        read=lambda monitor: traces.read(monitor)[kept],
+    )
 
 
 def _known(values: FloatArray) -> FloatArray:
