@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from ablations.folder import StudyFolder
 from ablations.launchers.base import Job, Launcher, Worker
@@ -13,6 +14,8 @@ from tests.mlflow_server import wait_for
 REACH = 0.8
 """Share of the iterations of a study in which all kills lie: until then there is somebody to kill."""
 JITTER_SECONDS = 0.1
+STUDY_SECONDS = 3600.0
+"""How long a study may take until the next kill."""
 
 
 @dataclass
@@ -73,10 +76,13 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         for moment in self._moments:
-            wait_for(lambda m=moment: iterations_done(self._folder) >= m, f"iteration {moment}")
+            wait_for(partial(self._has_reached, moment), f"iteration {moment}", STUDY_SECONDS)
             time.sleep(self._random.uniform(0, JITTER_SECONDS))
             while not self._kill_one():
                 pass
+
+    def _has_reached(self, moment: int) -> bool:
+        return iterations_done(self._folder) >= moment
 
     def _kill_one(self) -> bool:
         """Kill a worker; False if it has just ended by itself."""
