@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,28 +78,42 @@ def iteration_flops(shape: Shape, lengths: Sequence[tuple[int, int]], epochs: in
     }
 
 
-def matrix_rate(width: int, seconds: float = 0.15, place: Place = CPU) -> float:
+def matrix_rates(width: int, seconds: float = 0.15, place: Place = CPU) -> dict[str, float]:
     """Measure the rate of products [ROWS, width] × [width, 4·width] in operations per second.
 
     Args:
         width: hidden size.
-        seconds: how long to measure; the median of batches of products counts.
+        seconds: how long to measure each kernel; the median of batches of products counts.
         place: where; in the precision of the matrix products there.
+    Returns:
+        the rate of `torch.mm` and, where PyTorch has it, that of oneDNN's product: on some processors
+        one is twice as fast as the other.
     """
     kind = {"no": torch.float32, "bf16": torch.bfloat16}[place.precision]
-    left, right, out = (
+    left, right = (
         torch.randn(shape, dtype=kind, device=place.device)
-        for shape in ((ROWS, width), (width, 4 * width), (ROWS, 4 * width))
+        for shape in ((ROWS, width), (width, 4 * width))
     )
-    products = max(1, round(5e8 / (2 * ROWS * width * 4 * width)))
+    out = left.new_empty((ROWS, 4 * width))
+    kernels: dict[str, Callable[[], object]] = {"torch.mm": lambda: torch.mm(left, right, out=out)}
+    if place.device == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        onednn = torch.ops.mkldnn._linear_pointwise
+        kernels["oneDNN"] = lambda: onednn(left, right.T, None, "none", [], "")
+    flops = 2 * ROWS * width * 4 * width
+    return {name: flops / _seconds_of(kernel, flops, seconds) for name, kernel in kernels.items()}
+
+
+def _seconds_of(product: Callable[[], object], flops: int, seconds: float) -> float:
+    """Return the median seconds of a matrix product, in batches long enough for the clock."""
+    products = max(1, round(5e8 / flops))
     batches: list[float] = []
     end = synchronised() + seconds
     while not batches or time.perf_counter() < end:
         start = synchronised()
         for _ in range(products):
-            torch.mm(left, right, out=out)
-        batches.append(synchronised() - start)
-    return products * 2 * ROWS * width * 4 * width / statistics.median(batches)
+            product()
+        batches.append((synchronised() - start) / products)
+    return statistics.median(batches)
 
 
 def synchronised() -> float:

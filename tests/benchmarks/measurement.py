@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.cases import Case
 from tests.benchmarks.common import Common
-from tests.benchmarks.floor import Shape, iteration_flops, matrix_rate
+from tests.benchmarks.floor import Shape, iteration_flops, matrix_rates
 from tests.benchmarks.ours import Ours
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class Block:
         trl: seconds of each iteration of TRL.
         collect_seconds: seconds per iteration of TRL in garbage collection, part of `trl`.
         flops: operations per iteration that the workbench's responses called for, by pass.
-        rate: operations per second of a matrix product.
+        rates: operations per second of a matrix product, by kernel.
     """
 
     ours: list[float]
     trl: list[float]
     collect_seconds: float
     flops: dict[str, float]
-    rate: float
+    rates: dict[str, float]
 
     @property
     def trl_ratio(self) -> float:
@@ -67,14 +67,24 @@ class Block:
         return (statistics.mean(self.trl) - self.collect_seconds) / statistics.mean(self.ours)
 
     @property
+    def rate(self) -> float:
+        """Operations per second of the fastest kernel."""
+        return max(self.rates.values())
+
+    @property
     def floor_seconds(self) -> float:
-        """Seconds that the counted operations take at the measured rate."""
+        """Seconds that the counted operations take at that rate."""
         return sum(self.flops.values()) / self.rate
 
     @property
     def floor_ratio(self) -> float:
         """Our seconds over the floor."""
         return statistics.mean(self.ours) / self.floor_seconds
+
+    @property
+    def floor_ratio_of_mm(self) -> float:
+        """The same with the floor at the rate of `torch.mm`, which may not be the fastest kernel."""
+        return self.floor_ratio * self.rates["torch.mm"] / self.rate
 
 
 @dataclass
@@ -118,6 +128,13 @@ class Measurement:
         passes = PASSES[phase]
         return self.spread(lambda block: sum(block.flops[p] for p in passes) / block.rate).median
 
+    def rates(self) -> dict[str, float]:
+        """Return the operations per second of each kernel, the median over blocks."""
+        return {
+            kernel: statistics.median(block.rates[kernel] for block in self.blocks)
+            for kernel in self.blocks[0].rates
+        }
+
     def last_line(self) -> str:
         """Return the two ratios that a programme may read."""
         trl, floor = self.spread(lambda b: b.trl_ratio), self.spread(lambda b: b.floor_ratio)
@@ -157,14 +174,15 @@ def measure(case: Case, common: Common, folder: Path, *, blocks: int, seconds: f
 
 def _block(ours: Ours, trl: "Trl", case: Case, shape: Shape) -> Block:
     """Let each side do iterations once; measure the machine before and after ours."""
-    before = matrix_rate(shape.width, place=case.place)
+    before = matrix_rates(shape.width, place=case.place)
     ours_seconds = ours.block(case.iterations)
-    rate = (before + matrix_rate(shape.width, place=case.place)) / 2
+    after = matrix_rates(shape.width, place=case.place)
+    rates = {kernel: (before[kernel] + after[kernel]) / 2 for kernel in before}
     trl_seconds = trl.block(case.iterations)
     last = ours.lengths[-case.iterations * case.size.prompts :]
     counted = iteration_flops(shape, last)
     flops = {name: count / case.iterations for name, count in counted.items()}
-    return Block(ours_seconds, trl_seconds, trl.collect_seconds[-1], flops, rate)
+    return Block(ours_seconds, trl_seconds, trl.collect_seconds[-1], flops, rates)
 
 
 def model_shape(common: Common) -> Shape:

@@ -10,7 +10,7 @@ import torch
 
 from tests.benchmarks.cases import Case, Size
 from tests.benchmarks.common import Common, joined, make_common
-from tests.benchmarks.floor import Shape, forward_flops, iteration_flops, matrix_rate
+from tests.benchmarks.floor import Shape, forward_flops, iteration_flops, matrix_rates
 from tests.benchmarks.measurement import PASSES, Block, Measurement, measure
 from tests.benchmarks.ours import Ours, make_ppo
 from tests.benchmarks.page import PAGE, markdown, marks, write_part
@@ -66,8 +66,9 @@ def test_iteration_flops_grow_with_responses_and_only_the_update_with_epochs() -
     assert changed == {"policy update", "critic update"}
 
 
-def test_matrix_rate_is_a_plausible_number_of_operations_per_second() -> None:
-    assert 1e8 < matrix_rate(8, seconds=0.01) < 1e14
+def test_matrix_rates_are_plausible_numbers_of_operations_per_second() -> None:
+    rates = matrix_rates(8, seconds=0.01)
+    assert "torch.mm" in rates and all(1e7 < rate < 1e14 for rate in rates.values())
 
 
 def test_both_sides_say_the_same_of_the_same_tokens(common: Common, tmp_path: Path) -> None:
@@ -120,9 +121,11 @@ def test_peak_memory_is_of_the_child_alone(common: Common) -> None:
 
 
 def test_ratios_follow_from_seconds_operations_and_rate() -> None:
-    # Ours 0.5 s, TRL 2 s of which 1 s garbage collection, floor 100 / 400 = 0.25 s.
-    block = Block([0.4, 0.6], [1.0, 3.0], 1.0, {"sampling": 60.0, "reference": 40.0}, 400.0)
-    assert (block.trl_ratio, block.trl_ratio_without_collection, block.floor_ratio) == (4.0, 2.0, 2.0)
+    # Ours 0.5 s, TRL 2 s of which 1 s garbage collection, floor 100 / 400 = 0.25 s, by mm 0.5 s.
+    rates, flops = {"torch.mm": 200.0, "oneDNN": 400.0}, {"sampling": 60.0, "reference": 40.0}
+    block = Block([0.4, 0.6], [1.0, 3.0], 1.0, flops, rates)
+    assert (block.trl_ratio, block.trl_ratio_without_collection) == (4.0, 2.0)
+    assert (block.floor_ratio, block.floor_ratio_of_mm) == (2.0, 1.0)
     assert Measurement(CASE, [block]).last_line() == "trl_ratio=4.00 floor_ratio=2.00"
 
 
