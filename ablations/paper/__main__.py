@@ -19,9 +19,24 @@ from ablations.study_files import parse_changes
 from workbench.progress import in_words
 
 
+INTERRUPTED = 130
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the studies one after the other; 1 if some trial failed."""
+    """Run the studies one after the other; 1 if some trial failed, 130 on Ctrl-C."""
     given = _parse(arguments)
+    try:
+        is_failed = run(given)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    setting = f" --setting {given.setting}" if given.setting else ""
+    print(f"verdicts: workbench claims --home {given.home}{setting}")
+    return int(is_failed)
+
+
+def run(given: argparse.Namespace) -> bool:
+    """Run what is left of each study, and say whether some trial failed."""
     studies = paper_studies(given.setting, parse_changes(given.set))
     left = {study.name: _left(study, given.home) for study in studies}
     start, done, is_failed = time.monotonic(), 0, False
@@ -34,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = Options(workers=given.workers, threads=1, command=" ".join(sys.argv))
             is_failed |= any(status.state not in DONE for status in ablate(study, given.home, options))
             done += left[study.name]
-    setting = f" --setting {given.setting}" if given.setting else ""
-    print(f"verdicts: workbench claims --home {given.home}{setting}")
-    return int(is_failed)
+    return is_failed
 
 
 def _left(study: Study, home: Path) -> int:
