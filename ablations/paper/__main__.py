@@ -18,7 +18,6 @@ from ablations.study import Study
 from ablations.study_files import parse_changes
 from workbench.progress import in_words
 
-
 INTERRUPTED = 130
 
 
