@@ -142,7 +142,8 @@ def _untrained(task: Task, plan: Plan, scratch: Path) -> tuple[Prepared, float]:
     scorer = Scorer()
     scorer.load_trunk(folder, head_std=0.1, seed=0)
     scorer.model.save_pretrained(folder / "reward_model")
-    prepared = Prepared(folder, folder, folder / "reward_model", "untrained", {})
+    judge = folder / "reward_model" if task.judge_plan else None
+    prepared = Prepared(folder, folder, folder / "reward_model", "untrained", {}, judge)
     return prepared, step * (prepare.pretrain.steps + prepare.sft.steps)
 
 

@@ -153,7 +153,7 @@ class StudyFolder:
 
     def write_prepared(self, prepared: "Prepared", start: Mapping[str, Any], seconds: float) -> None:
         """Keep what the workers start from; paths below the home folder stay relative to it."""
-        folders = {name: str(_below(self.home, getattr(prepared, name))) for name in MODELS}
+        folders = {name: str(_below(self.home, path)) for name, path in prepared.folders.items()}
         facts = {"start": dict(start), "seconds": seconds}
         content = {**asdict(prepared), **folders, "facts": {**prepared.facts, **facts}}
         write_whole(self.path / "prepared.json", content)
@@ -165,13 +165,13 @@ class StudyFolder:
         content = read_json(self.path / "prepared.json")
         if not content:
             return None
-        folders = {name: self.home / content[name] for name in MODELS}
+        folders = {name: self.home / content[name] for name in MODELS if content.get(name)}
         if not all(folder.is_dir() for folder in folders.values()):
             return None
         return Prepared(**{**content, **folders})
 
 
-MODELS = ("base", "sft", "reward_model")
+MODELS = ("base", "sft", "reward_model", "judge")
 
 
 def find_study(home: Path, name: str) -> StudyFolder:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ablations.folder import MODELS, StudyFolder, find_study
+from ablations.folder import StudyFolder, find_study
 from ablations.launchers.base import Worker, make_job
 from ablations.launchers.local import Local
 from ablations.liveness import Stop
@@ -116,8 +116,8 @@ def share(trials: Trials, plan: Plan, prepared: Prepared | None = None) -> None:
 def weights_hash(prepared: Prepared) -> str:
     """Hash the weights of the prepared models."""
     digest = hashlib.sha256()
-    for name in MODELS:
-        for file in sorted(getattr(prepared, name).glob("*.safetensors")):
+    for folder in prepared.folders.values():
+        for file in sorted(folder.glob("*.safetensors")):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -156,6 +156,8 @@ class Run:
     def ppo(self) -> Ppo:
         """Models, recipe and optimiser, as they start."""
         policy, critic, reference = Policy(), Scorer(), Policy()
+        if self.prepared.judge:
+            self.task.seat_judge(self.prepared.judge, self.accelerator.device)
         own_reward = self.task.own_reward
         reward_model = OwnReward(own_reward) if own_reward else Scorer()
         reference.load_weights(self.prepared.sft)

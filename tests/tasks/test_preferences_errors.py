@@ -189,7 +189,7 @@ def test_data_whose_held_out_prompts_all_become_training_prompts_says_so(tmp_pat
     said = refused_lines(path, *prompt_rows(), max_prompt_tokens=5)  # every prompt ends in "tant:"
     assert said == (
         f"no usable pair is left to hold out in the 12 rows of {path}; "
-        "dropped: 3 with a held-out prompt that, truncated, is a training prompt"
+        "dropped: 3 with a prompt that, truncated, is also on another side"
     )
 
 

@@ -50,7 +50,8 @@ class Prepared:
         reward_model: sequence-classification model with one output.
         fingerprint: hash of all that went in.
         facts: losses, held-out perplexities, the reward model's accuracy, in training and at its end,
-            and a histogram of its margins.
+            and a histogram of its margins; the same of the judge.
+        judge: sequence-classification model that judges, where the task's judge is learnt.
     """
 
     base: Path
@@ -58,12 +59,19 @@ class Prepared:
     reward_model: Path
     fingerprint: str
     facts: dict[str, Any]
+    judge: Path | None = None
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The models by name."""
+        own = {"base": self.base, "sft": self.sft, "reward_model": self.reward_model}
+        return own | ({"judge": self.judge} if self.judge else {})
 
 
 def prepare(
     task: Task, settings: PrepareSettings, home: Path, accelerator: Accelerator, response_cap: int
 ) -> Prepared:
-    """Run the three stages, or take from the cache what was made before.
+    """Run the three stages, or take from the cache what was made before; a learnt judge's as well.
 
     Of several processes the main one does the work, and the others wait for the folders to appear;
     waiting for the process itself would have a time limit.
@@ -79,14 +87,15 @@ def prepare(
         ValueError: if a stage has no data.
     """
     workshop = _Workshop(task, settings, home / "prepared", accelerator, response_cap)
-    workshop.require_fit()
-    base = workshop.base()
-    sft = workshop.sft(base)
-    reward_model = workshop.reward_model(sft)
-    folders = {"pretrain": base, "sft": sft, "reward_model": reward_model}
+    stages = workshop.stages()
+    folders, judge = dict(stages), None
+    if plan := task.judge_plan:
+        workshop = _Workshop(plan.task, plan.settings, home / "prepared", accelerator, response_cap)
+        judge = folders["judge"] = workshop.stages()["reward_model"]
     facts = {stage: json.loads((folder / "stage.json").read_text()) for stage, folder in folders.items()}
     fingerprint = _hash([folder.name for folder in folders.values()])
-    return Prepared(base, sft, reward_model, fingerprint, facts | {"hash": fingerprint})
+    base, sft, reward_model = stages.values()
+    return Prepared(base, sft, reward_model, fingerprint, facts | {"hash": fingerprint}, judge)
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,13 @@ class _Workshop:
     folder: Path
     accelerator: Accelerator
     response_cap: int
+
+    def stages(self) -> dict[str, Path]:
+        """Make the models, one from the other, if they fit; return their folders by stage."""
+        self.require_fit()
+        base = self.base()
+        sft = self.sft(base)
+        return {"pretrain": base, "sft": sft, "reward_model": self.reward_model(sft)}
 
     def require_fit(self) -> None:
         """Refuse a model without room for the task's texts, or with another vocabulary.

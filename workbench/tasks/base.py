@@ -8,11 +8,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
+from workbench.settings import PrepareSettings
+
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 Tokens = tuple[int, ...]
@@ -47,6 +51,14 @@ class Preferences:
 
     train: list[PreferencePair]
     held_out: list[PreferencePair]
+
+
+@dataclass(frozen=True)
+class JudgePlan:
+    """How a judge is learnt: as the reward model of another task, whose data serve nothing else."""
+
+    task: "Task"
+    settings: PrepareSettings
 
 
 class Task(ABC):
@@ -87,6 +99,22 @@ class Task(ABC):
     def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
         """Score responses by a judge that nothing trains on, or None where the task has no judge."""
         return None
+
+    @property
+    def judge_plan(self) -> JudgePlan | None:
+        """How the judge is made before any run starts; None where it is code, or there is none."""
+        return None
+
+    def seat_judge(self, folder: Path, device: "torch.device") -> None:
+        """Let `gold` score by the judge that was made by `judge_plan`.
+
+        Args:
+            folder: sequence-classification model.
+            device: where to score.
+        Raises:
+            ValueError: if the task has no plan for a judge.
+        """
+        raise ValueError(f"task {self.name} has no plan for a judge, so the one in {folder} has no seat")
 
     @property
     def own_reward(self) -> Reward | None:

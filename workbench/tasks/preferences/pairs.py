@@ -21,7 +21,7 @@ class Flaw(StrEnum):
     END_INSIDE = "an end-of-sequence token inside a response"
     TOO_LONG = "a response longer than the cap"
     EQUAL_UP_TO_CAP = "responses equal up to the cap"
-    SEEN = "a held-out prompt that, truncated, is a training prompt"
+    SEEN = "a prompt that, truncated, is also on another side"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from workbench.settings import Settings
+from workbench.settings import ModelSettings, PrepareSettings, Settings
+
+
+class JudgeSettings(PrepareSettings):
+    """A judge that is learnt: a larger reward model, on held-out pairs that nothing else sees."""
+
+    share: float = Field(
+        0.75, gt=0, lt=1, description="share of the held-out pairs that it is trained on"
+    )
+    policy: ModelSettings = ModelSettings(width=128)
 
 
 class RoleMarkers(Settings):
@@ -33,6 +42,12 @@ class PreferencesSettings(Settings):
     )
     held_out_share: float = Field(0.1, gt=0, lt=1, description="share of the pairs never trained on")
     held_out_texts: int = Field(512, gt=0, description="most texts to measure perplexity on")
+    preference_pairs: int | None = Field(
+        None, gt=0, description="most training pairs for the reward model; all of them if absent"
+    )
+    judge: JudgeSettings | None = Field(
+        None, description="learns a gold judge from held-out pairs; no gold if absent"
+    )
     eval_prompts: int = Field(256, gt=0, description="most held-out prompts to sample from")
     limit: int | None = Field(None, gt=1, description="most pairs to use, drawn by the seed")
     roles: RoleMarkers = RoleMarkers()

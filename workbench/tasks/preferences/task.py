@@ -3,28 +3,29 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, TypeVar
-
-import numpy as np
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.progress import track
-from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Task, Tokens
+from workbench.tasks.base import JudgePlan, PreferencePair, Tokens
 from workbench.tasks.preferences.encoding import Encoder
 from workbench.tasks.preferences.formats import ChatFormat, Format, MarkedFormat
+from workbench.tasks.preferences.paired import PairedTask
 from workbench.tasks.preferences.pairs import Flaw, TextPair, read_pair
 from workbench.tasks.preferences.settings import PreferencesSettings
 from workbench.tasks.preferences.sources import read_rows
 from workbench.tasks.preferences.tokenizer import load_given_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
+
+    from workbench.tasks.preferences.judge import LearntJudge
 
 T = TypeVar("T", TextPair, PreferencePair)
 
 
-class PreferencesTask(Task):
+class PreferencesTask(PairedTask):
     """Human preference pairs. Nothing depends on where the data lies or on the order of its rows.
 
     Attributes:
@@ -33,9 +34,6 @@ class PreferencesTask(Task):
         truncated: number of prompts, chosen and rejected responses that were cut to their cap.
     """
 
-    name: ClassVar[str] = "preferences"
-    tokenizer: "PreTrainedTokenizerBase"
-
     def __init__(self, settings: PreferencesSettings) -> None:
         """Read, check, split and encode the data.
 
@@ -43,65 +41,70 @@ class PreferencesTask(Task):
             FileNotFoundError: if the data or the tokenizer is not there.
             ValueError: if either cannot be used; in one sentence.
         """
-        self.settings: PreferencesSettings = settings
+        self.settings = settings
         self.rows = 0
         self.dropped: Counter[Flaw] = Counter()
+        self._judge: LearntJudge | None = None
         given = load_given_tokenizer(settings.tokenizer) if settings.tokenizer else None
-        train, held_out = self._split(self._read(given))
-        self.tokenizer = given or self._own_tokenizer(train)
-        encoder = Encoder(self.tokenizer, settings)
-        self._train = self._usable(encoder.encode(train))
-        seen = {pair.prompt for pair in self._train}
-        encoded = (_unseen(pair, seen) for pair in encoder.encode(held_out))
-        self._held_out = self._usable(encoded)
-        self.truncated = encoder.truncated
+        train, held_out = self._split(self._read(given), settings.held_out_share)
+        judged: list[TextPair] = []
+        if settings.judge:
+            held_out, judged = self._split(held_out, settings.judge.share)
+        tokenizer = given or self._own_tokenizer(train)
+        encoder = Encoder(tokenizer, settings)
+        seen: set[Tokens] = set()
+        sides = [self._encoded(encoder, side, seen) for side in (train, held_out, judged)]
+        super().__init__(settings, tokenizer, sides[0], sides[1])
+        self._judged, self.truncated = sides[2], encoder.truncated
         self._refuse_nothing(self._train, "train on")
         self._refuse_nothing(self._held_out, "hold out")
+        if settings.judge:
+            self._refuse_nothing(self._judged, "train the judge on")
 
-    def pretraining_texts(self) -> list[Tokens]:
-        """Return the training dialogues, each a prompt with its chosen response."""
-        return _texts(self._train)
+    @property
+    def judge_plan(self) -> JudgePlan | None:
+        """Train the judge, where one is asked for, on its own side of the held-out pairs."""
+        settings = self.settings
+        if settings.judge is None:
+            return None
+        every = settings.model_copy(update={"preference_pairs": None})
+        return JudgePlan(PairedTask(every, self.tokenizer, self._judged, self._held_out), settings.judge)
 
-    def held_out_texts(self) -> list[Tokens]:
-        """Return held-out dialogues, as many as the settings allow."""
-        return _texts(self._held_out)[: self.settings.held_out_texts]
+    def seat_judge(self, folder: Path, device: "torch.device") -> None:
+        """Load the judge, unless it has its seat already."""
+        from workbench.tasks.preferences.judge import LearntJudge
 
-    def demonstrations(self) -> list[Demonstration]:
-        """Return each training prompt with its chosen responses."""
-        return list(dict.fromkeys(Demonstration(pair.prompt, pair.chosen) for pair in self._train))
+        if self._judge is None or self._judge.folder != folder:
+            pad = int(self.tokenizer.pad_token_id)
+            self._judge = LearntJudge(folder, self._held_out, pad=pad, device=device)
 
-    def train_prompts(self) -> list[Tokens]:
-        """Return the distinct training prompts."""
-        return _prompts(self._train)
+    def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
+        """Score responses by the learnt judge; None where none is asked for.
 
-    def eval_prompts(self) -> list[Tokens]:
-        """Return distinct held-out prompts, as many as the settings allow."""
-        return _prompts(self._held_out)[: self.settings.eval_prompts]
-
-    def preferences(self, respond: Respond) -> Preferences:
-        """Return the human pairs; nothing is sampled."""
-        return Preferences(list(self._train), list(self._held_out))
+        Raises:
+            ValueError: if the judge has not been seated yet.
+        """
+        if self.settings.judge is None:
+            return None
+        if not responses:
+            return []
+        if self._judge is None:
+            raise ValueError(f"the judge of task {self.name} is not there yet; prepare the models first")
+        return self._judge.score(prompts, responses)
 
     def fingerprint(self) -> str:
-        """Name the content: a hash of the vocabulary, the pairs and the prompts held out."""
-        return f"{self.name} {self._content}"
+        """Name the content: a hash of the vocabulary, the pairs, the prompts held out and the judge."""
+        plan = self.judge_plan
+        judge = f" {plan.task.fingerprint()} {plan.settings.model_dump_json()}" if plan else ""
+        return super().fingerprint() + judge
 
     def summary(self) -> str:
         """Say in one sentence how many pairs there are, and what was dropped and cut."""
         used = f"{len(self._train)} pairs to train on and {len(self._held_out)} held out"
+        used += f" and {len(self._judged)} for the judge" if self._judged else ""
         cut = ", ".join(f"{count} {what}" for what, count in sorted(self.truncated.items()))
         dropped = _counts(self.dropped)
         return f"{used}, of {self.rows} rows; dropped: {dropped}; cut to their cap: {cut or 'none'}"
-
-    @cached_property
-    def _content(self) -> str:
-        digest = hashlib.sha256(repr(sorted(self.tokenizer.get_vocab().items())).encode())
-        parts = (self._train, self._held_out)
-        sequences = ((p.prompt, p.chosen, p.rejected) for part in parts for p in part)
-        shape = (len(self._train), self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
-        for tokens in chain([shape], *sequences, self.eval_prompts(), self.held_out_texts()):
-            digest.update(np.array([len(tokens), *tokens], "<i8").tobytes())
-        return digest.hexdigest()
 
     def _read(self, tokenizer: "PreTrainedTokenizerBase | None") -> list[TextPair]:
         """Read all usable pairs in an order that the seed and their content decide."""
@@ -117,12 +120,20 @@ class PreferencesTask(Task):
         pairs.sort(key=lambda pair: self._rank(pair.prompt, pair.chosen, pair.rejected))
         return pairs[: settings.limit]
 
-    def _split(self, pairs: list[TextPair]) -> tuple[list[TextPair], list[TextPair]]:
+    def _encoded(
+        self, encoder: Encoder, pairs: Sequence[TextPair], seen: set[Tokens]
+    ) -> list[PreferencePair]:
+        """Encode one side without prompts that another has once they are cut; add its own to them."""
+        usable = self._usable(_unseen(pair, seen) for pair in encoder.encode(pairs))
+        seen.update(pair.prompt for pair in usable)
+        return usable
+
+    def _split(self, pairs: list[TextPair], share: float) -> tuple[list[TextPair], list[TextPair]]:
         """Hold out whole dialogues, drawn by the seed, until they have their share of the pairs."""
         sizes = Counter(pair.opening for pair in pairs)
         if len(sizes) < 2:
             raise ValueError(f"{self.settings.data} has one prompt only, so none can be held out")
-        wanted = self.settings.held_out_share * len(pairs)
+        wanted = share * len(pairs)
         held_out: set[str] = set()
         count = 0
         for opening in sorted(sizes, key=self._rank)[:-1]:
@@ -163,16 +174,8 @@ class PreferencesTask(Task):
 
 
 def _unseen(pair: PreferencePair | Flaw, seen: set[Tokens]) -> PreferencePair | Flaw:
-    """Refuse a held-out pair whose prompt, once cut to its last tokens, is a training prompt."""
+    """Refuse a pair whose prompt, once cut to its last tokens, is on another side."""
     return Flaw.SEEN if isinstance(pair, PreferencePair) and pair.prompt in seen else pair
-
-
-def _prompts(pairs: Sequence[PreferencePair]) -> list[Tokens]:
-    return list(dict.fromkeys(pair.prompt for pair in pairs))
-
-
-def _texts(pairs: Sequence[PreferencePair]) -> list[Tokens]:
-    return list(dict.fromkeys((*pair.prompt, *pair.chosen) for pair in pairs))
 
 
 def _counts(counter: Counter[Flaw]) -> str:
