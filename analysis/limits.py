@@ -9,6 +9,7 @@ from analysis.design import design_of
 from analysis.early_warning import too_few
 from analysis.intervals import MIN_SEEDS
 from analysis.page_tables import some
+from analysis.reward_model import judge_sentence
 from analysis.runs import Study
 from analysis.selection import choice_sentence
 from analysis.significance import smallest_p
@@ -86,6 +87,8 @@ def _few_seeds(study: Study) -> list[str]:
 def _missing(study: Study) -> list[str]:
     said = []
     names = study.metric_names
+    if told := judge_sentence(study):
+        said.append(told)
     if not {"reward/gold", "eval/gold"} & names:
         said.append(
             "No gold score was recorded: collapse is known from the runs' own tags alone, and "

@@ -1,4 +1,4 @@
-"""What is known of the reward model: margins on held-out pairs, accuracy while it was trained."""
+"""What is known of the reward model, and of a judge that is one: margins, accuracy, its training."""
 
 from typing import Any
 
@@ -7,6 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis.runs import Study
+
+LITTLE = 0.55
+"""A judge whose accuracy may be below this is called little better than chance."""
 
 
 def margin_table(study: Study) -> pd.DataFrame:
@@ -40,6 +43,22 @@ def loss_table(study: Study) -> pd.DataFrame:
     """Tabulate the loss over the reward model's training: step, loss (mean of the steps from there)."""
     points = [(one["step"], one["loss"]) for one in _model(study).get("curve") or []]
     return pd.DataFrame(points, columns=["step", "loss"]).astype(float)
+
+
+def judge_sentence(study: Study) -> str:
+    """Say how well a learnt judge agrees with people; empty where none was learnt."""
+    judge = study.prepared.get("judge")
+    if not judge:
+        return ""
+    accuracy, pairs = judge["accuracy"], judge["held_out_pairs"]
+    low, high = _ends(accuracy, pairs)
+    worth = "which chance alone explains" if low <= 0.5 else "little better than chance"
+    weak = f", {worth}" if low < LITTLE else ""
+    return (
+        f"Gold is the score of a judge that was learnt itself, from {judge['pairs']} pairs that nothing "
+        f"else was trained on. On {pairs} pairs that it has not seen it agrees with people in "
+        f"{accuracy:.1%} [{low:.1%}, {high:.1%}]{weak}: no difference in gold says more than that."
+    )
 
 
 def _ends(share: float, pairs: int | None) -> tuple[float, float]:
