@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ablations.folder import StudyFolder
 from ablations.opening import look_at_trials
-from ablations.paper.studies import SETTINGS, paper_studies
+from ablations.paper.settings import SETTINGS
+from ablations.paper.studies import paper_studies
 from ablations.records import DONE
 from ablations.runner import Options, ablate
 from ablations.study import Study

@@ -1,11 +1,13 @@
-"""In which order the paper's studies are run, and the settings under which some are run again."""
+"""In which order the paper's studies are run, and which are run again under other settings."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from ablations.paper.settings import SETTINGS
 from ablations.study import Study
-from ablations.study_files import change_study, load_study
+from ablations.study_files import load_study, make_study
 
 FOLDER = Path(__file__).parent
 ORDER = (
@@ -18,16 +20,6 @@ CARRIED = ("figure_04", "figure_08", "figure_07", "figure_15", "figure_09")
 """Studies that are run again under other settings: those of C04, C05, C08, C10 and C14."""
 LADDER = ("figure_02", "reward_model_few_pairs", "reward_model_many_pairs")
 """Those of C03."""
-
-SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "": {},
-    "grammar": {
-        "task.grammar_seed": 1,
-        "task.judge": {"clause": 0.4, "closing": 0.3, "off_topic": -0.6, "refusal": 0.8, "reason": 0.6},
-    },
-    "wide": {"prepare.policy.width": 256, "prepare.policy.heads": 8},
-}
-"""What is changed, by name; "" is the setting on which the rules were calibrated."""
 
 
 def paper_studies(setting: str = "", changes: Mapping[str, Any] | None = None) -> list[Study]:
@@ -42,11 +34,14 @@ def paper_studies(setting: str = "", changes: Mapping[str, Any] | None = None) -
 
 
 def _study(name: str, setting: str, changes: Mapping[str, Any]) -> Study:
-    study = load_study(FOLDER / f"{name}.yaml", {**SETTINGS[setting], **changes})
+    given = deepcopy({**SETTINGS[setting].changes(name), **changes})  # loading writes into groups
+    study = load_study(FOLDER / f"{name}.yaml", given)
     if not setting:
         return study
-    lent = {}
-    for arm, address in study.lent.items():
-        lender, _, own = address.partition("/")
-        lent[f"arms.{arm}.lender"] = f"{lender}.{setting}/{own}"
-    return change_study(study, {"name": f"{name}.{setting}", **lent})
+    content = study.model_dump(by_alias=True)
+    content["name"] = f"{name}.{setting}"
+    for arm in content["arms"].values():
+        if arm["lender"]:
+            lender, _, own = arm["lender"].partition("/")
+            arm["lender"] = f"{lender}.{setting}/{own}"
+    return make_study(content, f"{name}.yaml with setting {setting}")
