@@ -21,11 +21,15 @@ def label(axes: Axes, metric: str, *, x: str = "") -> None:
     """Title a panel with the glossary's label of a metric, and its axis with the unit."""
     known = GLOSSARY[metric]
     place = axes.get_subplotspec()
-    is_narrow = place is not None and place.get_gridspec().ncols > 2
+    abreast = place.get_gridspec().ncols if place is not None else 1
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
-    axes.set_title(textwrap.fill(known.label, 27 if is_narrow else 44, break_on_hyphens=False))
+    axes.set_title(textwrap.fill(known.label, _LETTERS.get(abreast, 44), break_on_hyphens=False))
     axes.set_ylabel("" if known.unit == "1" else known.unit)
     axes.set_xlabel(x)
+
+
+_LETTERS = {3: 27, 4: 19}
+"""Letters of a title that fit over a panel, by how many are abreast."""
 
 
 def scale_rule(values: FloatArray) -> str:

@@ -20,32 +20,35 @@ MAIN = (*PAPER_FOUR, "reward/gold", "eval/win_rate")
 @styled
 def monitors(study: Study, width: float = PAGE) -> Figure:
     """Draw the paper's four monitors with gold score and win rate over the iterations."""
-    figure, axes = _monitor_grid(study, MAIN, width)
-    start = study.prepared.get("start", {})
+    figure, axes = monitor_grid(study, MAIN, width)
     for panel, metric in zip(axes, MAIN, strict=True):
-        if metric in study.metric_names:
-            key = metric.split("/")[1]
-            level = 0.5 if metric == "eval/win_rate" else start.get(key)
-            reference_line(panel, level, "SFT")
+        mark_start(panel, study, metric)
     return figure
+
+
+def mark_start(panel: Axes, study: Study, metric: str) -> None:
+    """Draw the SFT policy's level into a panel of curves, if the study knows it."""
+    if metric in study.metric_names:
+        level = study.prepared.get("start", {}).get(metric.split("/")[1])
+        reference_line(panel, 0.5 if metric == "eval/win_rate" else level, "SFT")
 
 
 @styled
 def other_monitors(study: Study, width: float = PAGE) -> Figure:
     """Draw every other monitor of the responses that was recorded."""
-    return _monitor_grid(study, _rest(study, "reward/", "policy/", "eval/"), width)[0]
+    return monitor_grid(study, _rest(study, "reward/", "policy/", "eval/"), width)[0]
 
 
 @styled
 def update_monitors(study: Study, width: float = PAGE) -> Figure:
     """Draw what was recorded of the PPO update."""
-    return _monitor_grid(study, _rest(study, "ppo/"), width)[0]
+    return monitor_grid(study, _rest(study, "ppo/"), width)[0]
 
 
 @styled
 def cost_monitors(study: Study, width: float = PAGE) -> Figure:
     """Draw time, tokens and numerical trouble."""
-    return _monitor_grid(study, _rest(study, "time/", "stability/"), width)[0]
+    return monitor_grid(study, _rest(study, "time/", "stability/"), width)[0]
 
 
 def _rest(study: Study, *sections: str) -> list[str]:
@@ -56,8 +59,11 @@ def _rest(study: Study, *sections: str) -> list[str]:
     return [name for name in names if name.startswith(sections) and "reward/q" not in name]
 
 
-def _monitor_grid(study: Study, metrics: Sequence[str], width: float) -> tuple[Figure, list[Axes]]:
-    figure, axes = grid(max(1, len(metrics)), width)
+def monitor_grid(
+    study: Study, metrics: Sequence[str], width: float, most: int = 3
+) -> tuple[Figure, list[Axes]]:
+    """Draw curves of all arms, a panel a metric, up to `most` abreast on a page."""
+    figure, axes = grid(max(1, len(metrics)), width, most=most)
     if not metrics:
         gap(axes[0], "nothing of this was recorded")
     for panel, metric in zip(axes, metrics, strict=False):

@@ -55,6 +55,17 @@ def smaller(svg: bytes) -> bytes:
     return _PATH.sub(_rounded, svg)
 
 
+def few_colours(png: bytes) -> bytes:
+    """Shrink a PNG file to a third: 96 colours are enough for lines and pale bands."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    with Image.open(BytesIO(png)) as image:
+        flat = image.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+        flat.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
 _NEEDLESS = {
     rb"<!--.*?-->|<metadata>.*?</metadata>": b"",
     rb"(?<=>)\s+(?=<)": b"",
@@ -99,8 +110,13 @@ def arm_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> No
         for arm in shown_arms(study)
     ]
     handles += list(extra)
-    columns = max(1, int(figure.get_figwidth() / 1.3))
-    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+    figure.legend(handles=handles, loc="outside upper left", ncols=_columns(figure, handles))
+
+
+def _columns(figure: Figure, handles: Sequence[Line2D]) -> int:
+    """Return how many entries of a legend fit abreast: some 5 points a letter, 40 for line and space."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    return max(1, int(72 * figure.get_figwidth() / max(94, 40 + 5 * longest)))
 
 
 def mark_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> None:
@@ -109,8 +125,8 @@ def mark_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> N
         Line2D([], [], ls="", color=colour(study, arm), marker=marker(study, arm), label=arm)
         for arm in shown_arms(study)
     ]
-    columns = max(1, int(figure.get_figwidth() / 1.3))
-    figure.legend(handles=[*handles, *extra], loc="outside upper left", ncols=columns)
+    handles += list(extra)
+    figure.legend(handles=handles, loc="outside upper left", ncols=_columns(figure, handles))
 
 
 def label_foot(axes: Sequence[Axes], text: str = "PPO iteration") -> None:

@@ -78,10 +78,22 @@ def wins(study: Study, width: float = PAGE) -> Figure:
     if not len(table):
         gap(panel, "wins, ties and losses were not recorded, or no run has finished")
         return figure
+    draw_shares(figure, panel, table, table["arm"].tolist())
+    return figure
+
+
+def draw_shares(figure: Figure, panel: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Draw rows of shares won, tied and lost, from the top, with the win rate and its interval.
+
+    Args:
+        figure, panel: to draw into; the legend stands above the panel.
+        table: one row a bar: win, tie, loss, win_rate, low, high.
+        names: of the rows.
+    """
     for y, (_, row) in enumerate(table.iterrows()):
-        _draw_shares(panel, row, y)
+        _draw_bar(panel, row, y)
     panel.axvline(0.5, color="#222222", lw=0.8, ls=(0, (2, 2)))
-    panel.set_yticks(range(len(table)), table["arm"].tolist())
+    panel.set_yticks(range(len(table)), names)
     ticks = [0, 0.25, 0.5, 0.75, 1]
     panel.set_xticks(ticks, [f"{tick:.0%}".replace("%", " %") for tick in ticks])
     panel.set(xlabel="share of held-out prompts", xlim=(0, 1), ylim=(len(table) - 0.4, -0.6))
@@ -91,11 +103,10 @@ def wins(study: Study, width: float = PAGE) -> Figure:
         Patch(fc=tint, hatch=hatch, ec="white", lw=0, label=name) for name, (tint, hatch) in _WON.items()
     ]
     handles.append(Line2D([], [], color="#222222", marker="|", label="win rate, a tie ½"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=4 if width > 5 else 2)
-    return figure
+    figure.legend(handles=handles, loc="outside upper left", ncols=4 if figure.get_figwidth() > 5 else 2)
 
 
-def _draw_shares(panel: Axes, row: "pd.Series[Any]", y: int) -> None:
+def _draw_bar(panel: Axes, row: "pd.Series[Any]", y: int) -> None:
     left = 0.0
     for name in SHARES:
         tint, hatch = _WON[name]

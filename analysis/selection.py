@@ -63,16 +63,22 @@ def choice_sentence(study: Study) -> str:
     )
 
 
+def _place(study: Study, arm: str) -> int:
+    """Return an arm's place among the looks: by the key "places" of its study, else in its order."""
+    places: dict[str, int] = study.spec.get("places", {})
+    return places.get(arm, shown_arms(study).index(arm)) % MAX_ARMS
+
+
 def colour(study: Study, arm: str) -> str:
     """Return an arm's colour, from the palette of Okabe and Ito, which the colour-blind can tell."""
-    return _OKABE_ITO[shown_arms(study).index(arm) % len(_OKABE_ITO)]
+    return _OKABE_ITO[_place(study, arm)]
 
 
 def dashes(study: Study, arm: str) -> Any:
     """Return an arm's line style, so that figures can be read in grey."""
-    return _DASHES[shown_arms(study).index(arm) % len(_DASHES)]
+    return _DASHES[_place(study, arm) % len(_DASHES)]
 
 
 def marker(study: Study, arm: str) -> str:
     """Return an arm's marker."""
-    return _MARKERS[shown_arms(study).index(arm) % len(_MARKERS)]
+    return _MARKERS[_place(study, arm)]
