@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from analysis import forecast, roc
 from analysis.alarms import HORIZON, alarm_times_of
@@ -47,15 +48,20 @@ def _area(pairs: roc.Pairs, seed: "np.ndarray[tuple[int], np.dtype[np.int64]]", 
 
 
 def lead_of_action_space(arms: Arms) -> FloatArray:
-    """Return, for each seed with a collapse, mean lead of ACTION_SPACE less that of the others, [n].
+    """Return, for each seed with a collapse, mean lead of ACTION_SPACE less that of the others, [n]."""
+    lead = leads_by_seed(arms)
+    ours, theirs = (lead[list(monitors)].mean(axis=1) for monitors in (ACTION_SPACE, REWARD_AND_LOSSES))
+    return _known((ours - theirs).to_numpy(np.float64))
+
+
+def leads_by_seed(arms: Arms) -> pd.DataFrame:
+    """Return the lead of each monitor, a column, for each seed with a collapse, a row.
 
     A monitor whose alarm does not go off before the collapse leads by 0 iterations.
     """
     times = alarm_times_of(two_arms(arms))
     times = times[(times["arm"] == ARMS[0]) & times["collapse"].notna()]
-    lead = times.assign(lead=times["lead"].fillna(0.0)).pivot_table("lead", "seed", "monitor")
-    ours, theirs = (lead[list(monitors)].mean(axis=1) for monitors in (ACTION_SPACE, REWARD_AND_LOSSES))
-    return _known((ours - theirs).to_numpy(np.float64))
+    return times.assign(lead=times["lead"].fillna(0.0)).pivot_table("lead", "seed", "monitor")
 
 
 def two_arms(arms: Arms) -> Traces:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from analysis.claims import CLAIMS, Claim
+from analysis import store
+from analysis.claims import CLAIMS, Claim, Open
 from analysis.evidence import Arms
 from analysis.loading import load
 from analysis.verdicts import Evidence, Part, Verdict, decide
@@ -24,20 +25,36 @@ def study_name(name: str, setting: str = "") -> str:
     return f"{full}.{setting}" if setting else full
 
 
-def judge(tracking_uri: str, setting: str = "", claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
-    """Decide the claims by the runs of a store, together, as Holm's correction wants.
+def opener(tracking_uri: str, setting: str = "") -> Open:
+    """Return what opens the paper's studies in a store, each read once.
+
+    It raises a LookupError for a study that is not there.
 
     Args:
-        tracking_uri: MLflow store with the paper's studies; those that are missing leave claims open.
+        tracking_uri: MLflow store with the paper's studies.
         setting: which set of studies: "" is the one on which the rules were calibrated.
-        claims: which to decide.
     Raises:
         ValueError: if there is no store.
     """
+    there = frozenset(store.experiment_names(tracking_uri))
 
     @cache
     def open_study(name: str) -> Arms:
-        return Arms(load(study_name(name, setting), tracking_uri))
+        full = study_name(name, setting)
+        if full not in there:
+            raise LookupError(f"study {full} is not there")
+        return Arms(load(full, tracking_uri))
+
+    return open_study
+
+
+def judge(open_study: Open, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+    """Decide the claims by the runs of a store, together, as Holm's correction wants.
+
+    Args:
+        open_study: of `opener`; a study that is missing leaves its claims open.
+        claims: which to decide.
+    """
 
     def evidence(claim: Claim) -> Evidence:
         try:

@@ -85,10 +85,10 @@ def claims(
 
     workbench claims --home runs/paper
     """
-    from analysis.paper import as_rows, as_table, judge, kept
+    from analysis.paper import as_rows, as_table, judge, kept, opener
     from workbench.tracking import default_store
 
-    rows = as_rows(judge(default_store(home).uri, setting)) if home else kept()["claims"]
+    rows = as_rows(judge(opener(default_store(home).uri, setting))) if home else kept()["claims"]
     show(rows if as_json else as_table(rows), as_json)
 
 
