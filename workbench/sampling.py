@@ -100,73 +100,52 @@ def sample(
     """
     device = next(policy.parameters()).device
     prompt, length = (part.to(device) for part in pad_right(prompts, pad))
-    cap, end = sampling.max_response_tokens, torch.tensor(eos, device=device)
     noise = noise.to(device) if noise is not None else None
-    decoder = make_decoder(policy, cap)
-    follower = _Guide(guide, cap) if guide else None
-    prompt_hidden = decoder.prefill(prompt, length)
+    cap, end = sampling.max_response_tokens, torch.tensor(eos, device=device)
+    readers = [_Reader(model, cap) for model in (policy, guide) if model]
+    prompt_hidden, *_ = [reader.prefill(prompt, length) for reader in readers]
     rows = torch.arange(len(prompts), device=device)
-    hidden = prompt_hidden[rows, length - 1]
-    if follower:
-        follower.prefill(prompt, length)
     running = torch.ones_like(rows, dtype=torch.bool)
-    response = prompt.new_full((len(prompts), cap), pad)
-    mask = torch.zeros_like(response, dtype=torch.bool)
-    states = hidden.new_zeros((len(prompts), cap, hidden.shape[-1]))
-    log_prob = torch.zeros(response.shape, device=device)
+    history = prompt.new_empty((len(prompts), 0))
+    steps: list[_Step] = []
     for step in range(cap):
-        logits = policy.logits(hidden).float() / sampling.temperature
+        logits = readers[0].logits(sampling.temperature)
         if restrict:
-            seen = follower.logits() / sampling.temperature if follower else logits
-            history = torch.where(mask[rows, :step], response[rows, :step], -1)
+            seen = readers[-1].logits(sampling.temperature) if guide else logits
             logits = restrict(logits, Draft(torch.full_like(rows, step), history, seen, end))
-        token, said = choose(logits, noise[step, rows] if noise is not None else None)
-        response[rows, step] = torch.where(running, token, pad)
-        log_prob[rows, step] = said * running
-        mask[rows, step] = running
-        states[rows, step] = hidden * running[:, None]
-        running = running & ((token != eos) | sampling.is_fixed_length)
+        token, log_prob = choose(logits, noise[step] if noise is not None else None)
+        steps.append(_Step(rows, running, token, log_prob, readers[0].hidden))
+        if restrict:
+            history = torch.cat([history, torch.where(running, token, -1)[:, None]], 1)
+        if not sampling.is_fixed_length:
+            running = running & (token != eos)
         left = int(running.sum())
         if not left or step + 1 == cap:
             break
         if left <= KEEP_SHARE * len(rows):
             kept = running.nonzero().squeeze(1)
-            decoder.keep(kept)
-            if follower:
-                follower.keep(kept)
-            rows, token = rows[running], token[running]
-            running = running[running]
-        hidden = decoder.step(token)
-        if follower:
-            follower.step(token)
-    used = int(mask.sum(1).max())
-    mask, states, response = mask[:, :used], states[:, :used], response[:, :used]
-    is_end = (response == eos) & mask
-    is_truncated = ~is_end.any(1)
-    return Samples(
-        tokens=_join(prompt, length, response, mask, pad),
-        prompt_length=length,
-        mask=mask,
-        text_length=torch.where(is_truncated, mask.sum(1), is_end.int().argmax(1) + 1),
-        log_prob=log_prob[:, :used],
-        hidden=states,
-        prompt_hidden=prompt_hidden,
-        is_truncated=is_truncated,
-    )
+            rows, running, token, history = rows[kept], running[kept], token[kept], history[kept]
+            noise = noise[:, kept] if noise is not None else None
+            for reader in readers:
+                reader.keep(kept)
+        for reader in readers:
+            reader.step(token)
+    return _collect(steps, prompt, length, prompt_hidden, eos=eos, pad=pad)
 
 
-class _Guide:
-    """A second model that reads along while the policy decodes."""
+class _Reader:
+    """A model that reads prompts and then what is chosen, one token at a time."""
 
     def __init__(self, policy: Policy, new_tokens: int) -> None:
         self.policy = policy
         self.decoder = make_decoder(policy, new_tokens)
         self.hidden = torch.empty(0)
 
-    def prefill(self, prompt: Tensor, length: Tensor) -> None:
-        """Read the prompts."""
-        rows = torch.arange(len(prompt), device=prompt.device)
-        self.hidden = self.decoder.prefill(prompt, length)[rows, length - 1]
+    def prefill(self, prompt: Tensor, length: Tensor) -> Tensor:
+        """Read the prompts; return the hidden states [B, P, H]."""
+        hidden = self.decoder.prefill(prompt, length)
+        self.hidden = hidden[torch.arange(len(prompt), device=prompt.device), length - 1]
+        return hidden
 
     def step(self, token: Tensor) -> None:
         """Read one more token per row."""
@@ -176,9 +155,59 @@ class _Guide:
         """Go on with these rows of the batch only."""
         self.decoder.keep(rows)
 
-    def logits(self) -> Tensor:
-        """Return the logits [N, V] at the current state."""
-        return self.policy.logits(self.hidden).float()
+    def logits(self, temperature: float) -> Tensor:
+        """Return the logits [N, V] at the current state, divided by the temperature."""
+        logits = self.policy.logits(self.hidden).float()
+        return logits if temperature == 1 else logits / temperature
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one step chose, for the N rows that were still in the batch.
+
+    Attributes:
+        rows: [N] their numbers.
+        running: [N] bool, False on those that had ended before.
+        token: [N].
+        log_prob: [N] of the token under what it was drawn from.
+        hidden: [N, H] the state that it was drawn at.
+    """
+
+    rows: Tensor
+    running: Tensor
+    token: Tensor
+    log_prob: Tensor
+    hidden: Tensor
+
+
+def _collect(
+    steps: Sequence[_Step], prompt: Tensor, length: Tensor, prompt_hidden: Tensor, *, eos: int, pad: int
+) -> Samples:
+    """Put what the steps chose into one tensor per kind."""
+    running = torch.cat([step.running for step in steps]).nonzero().squeeze(1)
+    counts = torch.tensor([len(step.rows) for step in steps], device=running.device)
+    column = torch.arange(len(steps), device=running.device).repeat_interleave(counts)
+    place = torch.cat([step.rows for step in steps])[running], column[running]
+
+    def spread(name: str, blank: Tensor) -> Tensor:
+        values = torch.cat([getattr(step, name) for step in steps])
+        return blank.index_put_(place, values.index_select(0, running))
+
+    shape = len(prompt), len(steps)
+    mask = spread("running", prompt.new_zeros(shape, dtype=torch.bool))
+    response = spread("token", prompt.new_full(shape, pad))
+    is_end = (response == eos) & mask
+    is_truncated = ~is_end.any(1)
+    return Samples(
+        tokens=_join(prompt, length, response, mask, pad),
+        prompt_length=length,
+        mask=mask,
+        text_length=torch.where(is_truncated, mask.sum(1), is_end.int().argmax(1) + 1),
+        log_prob=spread("log_prob", torch.zeros(shape, device=prompt.device)),
+        hidden=spread("hidden", prompt_hidden.new_zeros((*shape, prompt_hidden.shape[-1]))),
+        prompt_hidden=prompt_hidden,
+        is_truncated=is_truncated,
+    )
 
 
 def uniform(sampling: Sampling, rows: int, *seed: int | str) -> Tensor:
