@@ -13,6 +13,7 @@ from transformers import DynamicCache, GPT2Model
 
 from workbench import gpt2
 from workbench.models import Policy
+from workbench.packing import Packing
 
 ROOM = (0, 0, 0, 16)
 """The cache grows by 16 columns at a time, so that dropping rows copies little."""
@@ -46,55 +47,62 @@ def make_decoder(policy: Policy, new_tokens: int) -> Decoder:
 
 
 class Gpt2Decoder:
-    """GPT-2 with a cache that grows in steps: the library's arithmetic without its overhead per call."""
+    """GPT-2 with a cache that grows in steps: the library's arithmetic without its overhead per call.
+
+    Attributes:
+        cache: [B, layers, 2, heads, room, D] keys and values; columns up to `filled` are in use.
+        bias: [B, 1, 1, P + new tokens] −∞ in the holes behind short prompts, 0 elsewhere.
+        position: [B] of the next token.
+    """
 
     def __init__(self, trunk: GPT2Model, new_tokens: int) -> None:
         self.trunk = trunk
         self.heads = trunk.config.n_head
         self.new_tokens = new_tokens
-        self.cache: list[tuple[Tensor, Tensor]] = []
-        self.visible = torch.empty(0)
-        self.position = torch.empty(0)
+        self.cache = self.bias = self.position = torch.empty(0)
         self.filled = 0
 
     def prefill(self, tokens: Tensor, length: Tensor) -> Tensor:
-        """Read prompts [B, P] of the given lengths [B]; return hidden states [B, P, H]."""
-        batch, prompt = tokens.shape
-        column = torch.arange(prompt + self.new_tokens, device=tokens.device)
-        hidden = (self.trunk.wte(tokens) + self.trunk.wpe(column[:prompt])).flatten(0, 1)
+        """Read prompts [B, P] of the given lengths [B]; return hidden states [B, P, H], 0 on padding."""
+        every = torch.arange(len(length), device=length.device)
+        packing = Packing.in_order(length, every, len(every))
+        caches: list[Tensor] = []
+        hidden = gpt2.embed(self.trunk, tokens[packing.row, packing.position], packing.position)
         for block in self.trunk.h:
-            projected = gpt2.project(block, hidden).view(batch, prompt, -1)
-            query, key, value = gpt2.split_heads(projected, self.heads)
-            attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            hidden = gpt2.finish(block, hidden, attended.transpose(1, 2).reshape(len(hidden), -1))
-            self.cache.append((key, value))
-        self.visible = ((column < length[:, None]) | (column >= prompt))[:, None, None]
-        self.position, self.filled = length.clone(), prompt
-        return self.trunk.ln_f(hidden).view(batch, prompt, -1)  # type: ignore[no-any-return]
+            [padded] = packing.padding.pad(gpt2.project(block, hidden))
+            query, key, value = gpt2.split_heads(padded, *gpt2.head_shape(block))
+            caches.append(torch.stack([key, value], 1))
+            hidden = gpt2.finish(block, hidden, packing.padding.unpad([gpt2.attend(query, key, value)]))
+        self.cache, self.filled = torch.stack(caches, 1), tokens.shape[1]
+        column = torch.arange(self.filled + self.new_tokens, device=tokens.device)
+        hole = (column >= length[:, None]) & (column < self.filled)
+        self.bias = torch.where(hole, -torch.inf, self.cache.new_zeros(()))[:, None, None]
+        self.position = length
+        states = hidden.new_zeros((*tokens.shape, hidden.shape[-1]))
+        return states.index_put_((packing.row, packing.position), gpt2.norm(self.trunk.ln_f, hidden))
 
     def step(self, token: Tensor) -> Tensor:
         """Read one more token per row [B]; return hidden states [B, H]."""
-        hidden = self.trunk.wte(token) + self.trunk.wpe(self.position)
-        end = self.filled + 1
-        if end > self.cache[0][0].shape[2]:
-            self.cache = [(F.pad(keys, ROOM), F.pad(values, ROOM)) for keys, values in self.cache]
-        visible = self.visible[..., :end]
-        for block, (keys, values) in zip(self.trunk.h, self.cache, strict=True):
-            projected = gpt2.project(block, hidden)[:, None]
-            query, key, value = gpt2.split_heads(projected, self.heads)
-            keys[:, :, self.filled : end] = key
-            values[:, :, self.filled : end] = value
-            attended = F.scaled_dot_product_attention(
-                query, keys[:, :, :end], values[:, :, :end], attn_mask=visible
-            )
+        end, heads = self.filled + 1, self.heads
+        if end > self.cache.shape[4]:
+            self.cache = F.pad(self.cache, ROOM)
+        new, seen = self.cache.select(4, self.filled).unbind(1), self.cache.narrow(4, 0, end).unbind(1)
+        bias = self.bias.narrow(3, 0, end)
+        hidden = gpt2.embed(self.trunk, token, self.position)
+        for block, place, past in zip(self.trunk.h, new, seen, strict=True):
+            projected = gpt2.project(block, hidden).view(len(token), 3, heads, -1)
+            place.copy_(projected.narrow(1, 1, 2))
+            keys, values = past.unbind(1)
+            query = projected.select(1, 0).unsqueeze(2)
+            attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
             hidden = gpt2.finish(block, hidden, attended.flatten(1))
         self.filled, self.position = end, self.position + 1
-        return self.trunk.ln_f(hidden)  # type: ignore[no-any-return]
+        return gpt2.norm(self.trunk.ln_f, hidden)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows [b] of the batch only."""
-        self.cache = [(keys[rows], values[rows]) for keys, values in self.cache]
-        self.visible, self.position = self.visible[rows], self.position[rows]
+        self.cache = self.cache.index_select(0, rows)
+        self.bias, self.position = self.bias.index_select(0, rows), self.position[rows]
 
 
 class LibraryDecoder:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from workbench.forward import TokenStatistics, compare, critic_outputs, log_probabilities
 from workbench.models import Batch, Models
+from workbench.packing import Rows
 from workbench.parallel import Share, collect
 from workbench.recipe import Recipe
 from workbench.sampling import Samples, sample
@@ -75,7 +76,8 @@ def score(
     """
     mask = samples.mask
     batch = Batch.of(samples.tokens, samples.prompt_length, mask)
-    raw = models.reward_model.last(samples.tokens, samples.prompt_length + samples.text_length)
+    text = Rows(samples.tokens, samples.prompt_length + samples.text_length)
+    raw = models.reward_model.last_of(text if sampling.is_fixed_length else batch.rows)
     policy = models.policy, samples.hidden[batch.row, batch.step]
     said = reference = compare(
         policy, (models.sft, models.sft.states(batch)), batch, sampling.log_prob_temperature

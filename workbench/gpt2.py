@@ -4,17 +4,19 @@ Rows of different length are packed: every product and norm sees only tokens tha
 alone sees padded batches of rows of similar length. The numbers are the library model's, to rounding.
 """
 
-from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2Model
+from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-GROUP_ROWS = 16
-"""Rows that attend together on a CPU, sorted by length so that little of the batch is padding."""
+from workbench.arithmetic import affine, affine_gelu
+from workbench.packing import Chosen, Packing, Wanted
+
 PRODUCT_WIDTH = 256
 """Up to this width attention is two batched products on a CPU; beyond it the fused kernel wins."""
 
@@ -34,108 +36,121 @@ def is_plain(trunk: nn.Module) -> bool:
     )
 
 
-def states_at(trunk: GPT2Model, tokens: Tensor, length: Tensor, row: Tensor, at: Tensor) -> Tensor:
+def states_at(trunk: GPT2Model, wanted: Wanted) -> Tensor:
     """Compute the last hidden states at chosen tokens.
 
     Args:
         trunk: GPT-2 for which `is_plain` holds.
-        tokens: [B, L] rows padded on the right.
-        length: [B] tokens per row.
-        row: [N] row of each chosen token.
-        at: [N] position of each chosen token in its row.
+        wanted: what it reads, and which N tokens are chosen.
     Returns:
         [N, H].
     """
-    order = length.argsort(descending=True, stable=True)
-    groups = _groups(length[order])
-    column = torch.arange(tokens.shape[1], device=tokens.device)
-    from_row, position = (column < length[order][:, None]).nonzero(as_tuple=True)
-    start = torch.empty_like(length)
-    start[order] = length[order].cumsum(0) - length[order]
-    chosen = start[row] + at
-    hidden = trunk.wte(tokens[order[from_row], position]) + trunk.wpe(position)
-    last = len(trunk.h) - 1
-    for index, block in enumerate(trunk.h):
-        parts = torch.split(project(block, hidden), [len(group.real) for group in groups])
-        attended = [
-            group.attend(part, block.attn.num_heads) for group, part in zip(groups, parts, strict=True)
-        ]
-        merged = torch.cat(attended)
-        if index == last:  # nothing reads the other tokens any more
-            hidden, merged = hidden.index_select(0, chosen), merged.index_select(0, chosen)
-        hidden = finish(block, hidden, merged)
-    return _norm(trunk.ln_f, hidden)
+    packing, chosen = wanted.rows.packing, wanted.chosen
+    hidden = embed(trunk, wanted.rows.tokens[packing.row, packing.position], packing.position)
+    *blocks, last = trunk.h
+    for block in blocks:
+        hidden = finish(block, hidden, _attend_everywhere(block, hidden, packing))
+    merged = _attend_where_chosen(last, hidden, packing, chosen)
+    hidden = finish(last, hidden.index_select(0, chosen.token), merged)
+    return norm(trunk.ln_f, hidden).index_select(0, chosen.place)
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Rows of similar length that attend as one padded batch.
+def _attend_everywhere(block: GPT2Block, hidden: Tensor, packing: Packing) -> Tensor:
+    """Map the hidden states of all tokens [n, H] to what they attend to [n, H]."""
+    shape, padding = head_shape(block), packing.padding
+    padded = padding.pad(project(block, hidden))
+    return padding.unpad([attend(*split_heads(part, *shape)) for part in padded])
 
-    Attributes:
-        shape: rows and width of the batch.
-        cell: [rows · width] which of the group's n tokens stands in each cell; 0 in padding, where
-            no token of the row looks.
-        real: [n] the cells that hold tokens.
+
+def _attend_where_chosen(block: GPT2Block, hidden: Tensor, packing: Packing, chosen: Chosen) -> Tensor:
+    """Map the hidden states of all tokens [n, H] to what the chosen ones attend to [N, H]."""
+    shape, size = head_shape(block), hidden.shape[1]
+    layer, normal = block.attn.c_attn, norm(block.ln_1, hidden)
+    weights, biases = layer.weight.split([size, 2 * size], 1), layer.bias.split([size, 2 * size])
+    queries = affine(normal.index_select(0, chosen.token), weights[0].contiguous(), biases[0])
+    others = affine(normal, weights[1].contiguous(), biases[1])
+    attended = []
+    for asked, other, hidden_keys in zip(
+        chosen.padding.pad(queries),
+        packing.padding.pad(others),
+        chosen.bias(shape[0], hidden.dtype),
+        strict=True,
+    ):
+        (query,), (key, value) = split_heads(asked, *shape), split_heads(other, *shape)
+        attended.append(attend(query, key, value, hidden_keys))
+    return chosen.padding.unpad(attended)
+
+
+def embed(trunk: GPT2Model, token: Tensor, position: Tensor) -> Tensor:
+    """Return the first hidden states [N, H] of tokens [N] at positions [N]."""
+    return F.embedding(token, trunk.wte.weight) + F.embedding(position, trunk.wpe.weight)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Let queries [B, heads, L, D] attend to keys and values [B, heads, K, D].
+
+    Args:
+        query: of rows padded on the right.
+        key: of the same rows.
+        value: of the same rows.
+        bias: [B, heads, L, K] −∞ where a query may not look, else 0; if absent, a query may not look
+            behind itself, and L is K.
+    Returns:
+        [B, L, H].
     """
-
-    shape: tuple[int, int]
-    cell: Tensor
-    real: Tensor
-
-    def attend(self, projected: Tensor, heads: int) -> Tensor:
-        """Map query, key and value [n, 3H] of the group's tokens to what they attend to [n, H]."""
-        padded = projected.index_select(0, self.cell).view(*self.shape, -1)
-        query, key, value = split_heads(padded, heads)
-        if padded.is_cuda or self.shape[1] > PRODUCT_WIDTH:
-            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        else:
-            mixed = _attend_by_products(query, key, value)
-        return mixed.transpose(1, 2).reshape(len(self.cell), -1).index_select(0, self.real)
+    if query.is_cuda or key.shape[2] > PRODUCT_WIDTH:
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, is_causal=bias is None)
+    else:
+        mixed = _attend_by_products(query, key, value, bias)
+    return mixed.transpose(1, 2).flatten(2)
 
 
-def _groups(length: Tensor) -> list[_Group]:
-    """Split rows of falling lengths [B] into groups: one on a GPU, of GROUP_ROWS rows elsewhere."""
-    groups = []
-    for part in torch.split(length, len(length) if length.is_cuda else GROUP_ROWS):
-        rows, width = len(part), int(part[0])
-        exists = (torch.arange(width, device=length.device) < part[:, None]).flatten()
-        real = exists.nonzero().squeeze(1)
-        cell = torch.where(exists, exists.cumsum(0) - 1, 0)
-        groups.append(_Group((rows, width), cell, real))
-    return groups
-
-
-def _attend_by_products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal attention [B, heads, L, D] as two products, faster than the fused kernel on short rows."""
+def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """Do the same as two products, faster than the fused kernel on short rows."""
     rows, heads, width, size = query.shape
-    flat = (rows * heads, width, size)
-    bias = torch.full((width, width), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
-    scores = torch.baddbmm(bias, query.reshape(flat), key.reshape(flat).mT, alpha=size**-0.5)
-    return torch.bmm(scores.softmax(-1), value.reshape(flat)).view(rows, heads, width, size)
+    query, key, value = (part.reshape(rows * heads, -1, size) for part in (query, key, value))
+    offset = _causal_bias(width, query.dtype) if bias is None else bias.flatten(0, 1)
+    scores = torch.baddbmm(offset, query, key.mT, alpha=size**-0.5)
+    return torch.bmm(scores.softmax(-1), value).view(rows, heads, width, size)
+
+
+@lru_cache(maxsize=32)
+def _causal_bias(width: int, dtype: torch.dtype) -> Tensor:
+    """Return [width, width] −∞ behind the diagonal, 0 elsewhere."""
+    return torch.full((width, width), -torch.inf, dtype=dtype).triu(1)
 
 
 def project(block: GPT2Block, hidden: Tensor) -> Tensor:
     """Map hidden states [N, H] to query, key and value [N, 3H] of the block's attention."""
-    return _affine(block.attn.c_attn, _norm(block.ln_1, hidden))
+    return _affine(block.attn.c_attn, norm(block.ln_1, hidden))
 
 
-def split_heads(projected: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Split [B, L, 3H] into query, key and value, each [B, heads, L, H / heads]."""
+def head_shape(block: GPT2Block) -> tuple[int, int]:
+    """Return how many heads a block has, and the size of each."""
+    return block.attn.num_heads, block.attn.head_dim
+
+
+def split_heads(projected: Tensor, heads: int, size: int) -> tuple[Tensor, ...]:
+    """Split [B, L, k · heads · D] into k parts, query, key and value, each [B, heads, L, D]."""
     batch, width, _ = projected.shape
-    query, key, value = projected.view(batch, width, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-    return query, key, value
+    return projected.view(batch, width, -1, heads, size).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def finish(block: GPT2Block, hidden: Tensor, attended: Tensor) -> Tensor:
     """Do the rest of the block: output projection, residual, MLP, residual; all [N, H]."""
     hidden = hidden + _affine(block.attn.c_proj, attended)
-    inner = block.mlp.act(_affine(block.mlp.c_fc, _norm(block.ln_2, hidden)))
+    first, normal = block.mlp.c_fc, norm(block.ln_2, hidden)
+    if isinstance(block.mlp.act, GELUTanh | NewGELUActivation):  # two names of one function
+        inner = affine_gelu(normal, first.weight, first.bias)
+    else:
+        inner = block.mlp.act(_affine(first, normal))
     return hidden + _affine(block.mlp.c_proj, inner)
 
 
 def _affine(layer: Conv1D, inputs: Tensor) -> Tensor:
-    return torch.addmm(layer.bias, inputs, layer.weight)
+    return affine(inputs, layer.weight, layer.bias)
 
 
-def _norm(layer: nn.LayerNorm, inputs: Tensor) -> Tensor:
+def norm(layer: nn.LayerNorm, inputs: Tensor) -> Tensor:
+    """Normalise [N, H]."""
     return F.layer_norm(inputs, layer.normalized_shape, layer.weight, layer.bias, layer.eps)

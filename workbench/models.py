@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from workbench import gpt2
 from workbench.loading import load_causal, load_scorer
+from workbench.packing import Rows, Wanted
 from workbench.parallel import process
 from workbench.tasks.base import Reward
 
@@ -34,7 +36,7 @@ class Policy(nn.Module):
 
     def states(self, batch: "Batch") -> Tensor:
         """Return the hidden states [N, H] that predict the response tokens of a batch."""
-        return hidden_at(self.model, batch.tokens, batch.length, batch.row, batch.at)
+        return hidden_at(self.model, batch.wanted)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
@@ -86,25 +88,31 @@ class Scorer(nn.Module):
 
     def forward(self, batch: "Batch") -> Tensor:
         """Return the head's output [B, T] at the states that predict response tokens; 0 elsewhere."""
-        return batch.spread(self.heads(batch.tokens, batch.length, batch.row, batch.at))
+        return batch.spread(self.heads(batch.wanted))
 
     def with_end(self, batch: "Batch") -> tuple[Tensor, Tensor]:
         """Return the same [B, T], and the output [B] at the state after each row's last token."""
-        rows, count = torch.arange(len(batch.length), device=batch.row.device), len(batch.row)
-        row, at = torch.cat([batch.row, rows]), torch.cat([batch.at, batch.length - 1])
-        outputs = self.heads(batch.tokens, batch.length, row, at)
+        every, end = torch.arange(len(batch.mask), device=batch.row.device), batch.length - 1
+        row, at = torch.cat([batch.row, every]), torch.cat([batch.at, end])
+        outputs = self.heads(batch.rows.choose(row, at))
+        count = len(batch.row)
         return batch.spread(outputs[:count]), outputs[count:]
 
-    def heads(self, tokens: Tensor, length: Tensor, row: Tensor, at: Tensor) -> Tensor:
-        """Return the head's output [N] at chosen positions `at` of chosen rows of tokens [B, L]."""
-        hidden = hidden_at(self.model, tokens, length, row, at)
+    def heads(self, wanted: Wanted) -> Tensor:
+        """Return the head's output [N] at the wanted tokens."""
+        hidden = hidden_at(self.model, wanted)
         with in_full_precision(hidden):
             value: Tensor = self.model.score(hidden.float())
         return value.squeeze(-1)
 
     def last(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """Return the head's output [B] at the last token of each row of tokens [B, L]."""
+        return self.last_of(Rows(tokens, length))
+
+    def last_of(self, rows: Rows) -> Tensor:
         """Return the head's output [B] at the last token of each row."""
-        return self.heads(tokens, length, torch.arange(len(tokens), device=tokens.device), length - 1)
+        every = torch.arange(len(rows.length), device=rows.length.device)
+        return self.heads(rows.choose(every, rows.length - 1))
 
 
 class OwnReward(Scorer):
@@ -147,6 +155,16 @@ class Batch:
         at = prompt_length[row] + step - 1
         return cls(tokens, prompt_length + mask.sum(1), mask, row, step, at)
 
+    @cached_property
+    def rows(self) -> Rows:
+        """What the models read."""
+        return Rows(self.tokens, self.length)
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """The states that predict the response tokens."""
+        return self.rows.choose(self.row, self.at)
+
     @property
     def target(self) -> Tensor:
         """Return the response tokens [N]."""
@@ -162,15 +180,13 @@ def in_full_precision(hidden: Tensor) -> torch.autocast:
     return torch.autocast(hidden.device.type, enabled=False)
 
 
-def hidden_at(
-    model: "PreTrainedModel", tokens: Tensor, length: Tensor, row: Tensor, at: Tensor
-) -> Tensor:
-    """Compute the last hidden states [N, H] at positions `at` [N] of rows `row` [N] of tokens [B, L]."""
+def hidden_at(model: "PreTrainedModel", wanted: Wanted) -> Tensor:
+    """Compute the last hidden states [N, H] at the wanted tokens."""
     trunk = model.base_model
     if gpt2.is_plain(trunk):
-        return gpt2.states_at(trunk, tokens, length, row, at)
-    states: Tensor = trunk(input_ids=tokens, use_cache=False).last_hidden_state
-    return states[row, at]
+        return gpt2.states_at(trunk, wanted)
+    states: Tensor = trunk(input_ids=wanted.rows.tokens, use_cache=False).last_hidden_state
+    return states[wanted.row, wanted.at]
 
 
 def language_loss(
@@ -180,7 +196,7 @@ def language_loss(
     row, at = mask[:, 1:].nonzero(as_tuple=True)
     column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     length = torch.where(mask, column, 0).amax(1)
-    states = hidden_at(model, tokens, length, row, at)
+    states = hidden_at(model, Rows(tokens, length).choose(row, at))
     return nn.functional.cross_entropy(logits(states).float(), tokens[row, at + 1])
 
 
