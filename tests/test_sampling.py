@@ -43,7 +43,7 @@ def decoded(decoder: Any, tokens: Tensor, length: Tensor, following: Tensor) -> 
 def test_decoded_states_equal_a_plain_forward(model: Any) -> None:
     prompts, following = [(2, 3), (4, 5, 6, 7)], torch.tensor([[8, 9, 10], [11, 2, 3]])
     tokens, length = pad_right(prompts, PAD)
-    found = decoded(make_decoder(as_policy(model), 3), tokens, length, following)
+    found = decoded(make_decoder(as_policy(model)), tokens, length, following)
     with torch.no_grad():
         whole = [
             model.base_model(torch.tensor([[*prompt, *rest]])).last_hidden_state[0]
@@ -58,7 +58,7 @@ def test_decoded_states_equal_a_plain_forward(model: Any) -> None:
 def test_both_decoders_agree_on_gpt2() -> None:
     model, following = tiny_gpt2(), torch.tensor([[8, 9, 10], [11, 2, 3]])
     tokens, length = pad_right([(2, 3), (4, 5, 6, 7)], PAD)
-    lean = decoded(Gpt2Decoder(model.base_model, 3), tokens, length, following)
+    lean = decoded(Gpt2Decoder(model.base_model), tokens, length, following)
     general = decoded(LibraryDecoder(as_policy(model)), tokens, length, following)
     for ours, theirs in zip(lean, general, strict=True):
         close(ours, theirs)
@@ -67,9 +67,9 @@ def test_both_decoders_agree_on_gpt2() -> None:
 def test_only_a_plain_gpt2_takes_the_lean_decoder() -> None:
     odd = tiny_gpt2()
     odd.config.scale_attn_by_inverse_layer_idx = True
-    assert isinstance(make_decoder(as_policy(tiny_gpt2()), 1), Gpt2Decoder)
+    assert isinstance(make_decoder(as_policy(tiny_gpt2())), Gpt2Decoder)
     for model in (odd, tiny_llama()):
-        assert isinstance(make_decoder(as_policy(model), 1), LibraryDecoder)
+        assert isinstance(make_decoder(as_policy(model)), LibraryDecoder)
 
 
 @pytest.mark.parametrize("model", [tiny_gpt2(), tiny_llama()], ids=["gpt2", "llama"])

@@ -15,6 +15,8 @@ SLOPE, CUBE = 1.5957691216057308, 0.044715
 """GELU's approximation is x · σ(SLOPE · (x + CUBE · x³)), where SLOPE = 2√(2/π)."""
 WORTH_ROWS = 256
 """Fewest rows for which oneDNN is asked: it prepares a kernel for every new shape of the operands."""
+WORTH_FUSING = 48
+"""The same where GELU is part of it."""
 STEP = 32
 """Where rows can be added that nothing reads, their number is a multiple of this: shapes recur."""
 
@@ -39,14 +41,14 @@ def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def gelu(inputs: Tensor) -> Tensor:
     """Return GELU in its approximation by tanh, elementwise."""
-    if has_fast_products(inputs):
+    if len(inputs) >= WORTH_ROWS and has_fast_products(inputs):
         return _Gelu.apply(inputs)  # type: ignore[no-untyped-call, no-any-return]
     return F.gelu(inputs, approximate="tanh")
 
 
 def affine_gelu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return GELU of an affine map, [N, I] to [N, O]."""
-    is_fast = len(inputs) >= WORTH_ROWS and has_fast_products(inputs)
+    is_fast = len(inputs) >= WORTH_FUSING and has_fast_products(inputs)
     if is_fast and not torch.is_grad_enabled():
         return _product(inputs, weight, bias, "gelu")
     return gelu(affine(inputs, weight, bias))

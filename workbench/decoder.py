@@ -15,8 +15,8 @@ from workbench import gpt2
 from workbench.models import Policy
 from workbench.packing import Packing
 
-ROOM = (0, 0, 0, 16)
-"""The cache grows by 16 columns at a time, so that dropping rows copies little."""
+LEAST_ROOM, ROOM = 32, 16
+"""Columns of the smallest cache, and how many it grows by, so that dropping rows copies little."""
 
 
 class Decoder(Protocol):
@@ -35,30 +35,23 @@ class Decoder(Protocol):
         ...
 
 
-def make_decoder(policy: Policy, new_tokens: int) -> Decoder:
-    """Choose the decoder for the policy's architecture.
-
-    Args:
-        policy: the model to decode with.
-        new_tokens: tokens that will be decoded at most.
-    """
+def make_decoder(policy: Policy) -> Decoder:
+    """Choose the decoder for the policy's architecture."""
     trunk = policy.model.base_model
-    return Gpt2Decoder(trunk, new_tokens) if gpt2.is_plain(trunk) else LibraryDecoder(policy)
+    return Gpt2Decoder(trunk) if gpt2.is_plain(trunk) else LibraryDecoder(policy)
 
 
 class Gpt2Decoder:
     """GPT-2 with a cache that grows in steps: the library's arithmetic without its overhead per call.
 
     Attributes:
-        cache: [B, layers, 2, heads, room, D] keys and values; columns up to `filled` are in use.
-        bias: [B, 1, 1, P + new tokens] −∞ in the holes behind short prompts, 0 elsewhere.
+        cache: [layers, 2, B, heads, room, D] keys and values; columns up to `filled` are in use.
+        bias: [B, heads, 1, room] 0 where there is a token, −∞ elsewhere.
         position: [B] of the next token.
     """
 
-    def __init__(self, trunk: GPT2Model, new_tokens: int) -> None:
+    def __init__(self, trunk: GPT2Model) -> None:
         self.trunk = trunk
-        self.heads = trunk.config.n_head
-        self.new_tokens = new_tokens
         self.cache = self.bias = self.position = torch.empty(0)
         self.filled = 0
 
@@ -71,38 +64,42 @@ class Gpt2Decoder:
         for block in self.trunk.h:
             [padded] = packing.padding.pad(gpt2.project(block, hidden))
             query, key, value = gpt2.split_heads(padded, *gpt2.head_shape(block))
-            caches.append(torch.stack([key, value], 1))
-            hidden = gpt2.finish(block, hidden, packing.padding.unpad([gpt2.attend(query, key, value)]))
-        self.cache, self.filled = torch.stack(caches, 1), tokens.shape[1]
-        column = torch.arange(self.filled + self.new_tokens, device=tokens.device)
-        hole = (column >= length[:, None]) & (column < self.filled)
-        self.bias = torch.where(hole, -torch.inf, self.cache.new_zeros(()))[:, None, None]
-        self.position = length
+            caches.append(torch.stack([key, value]))
+            attended = packing.padding.unpad([gpt2.attend(query, key, value)])
+            hidden = gpt2.finish(block, hidden, attended)
+        self.cache, self.filled, self.position = torch.stack(caches), tokens.shape[1], length
+        seen = torch.arange(self.filled, device=length.device) < length[:, None]
+        bias = torch.where(seen, self.cache.new_zeros(()), -torch.inf)[:, None, None]
+        self.bias = bias.repeat(1, self.cache.shape[3], 1, 1)
+        self._grow(max(LEAST_ROOM, self.filled + ROOM) - self.filled)
         states = hidden.new_zeros((*tokens.shape, hidden.shape[-1]))
         return states.index_put_((packing.row, packing.position), gpt2.norm(self.trunk.ln_f, hidden))
 
     def step(self, token: Tensor) -> Tensor:
         """Read one more token per row [B]; return hidden states [B, H]."""
-        end, heads = self.filled + 1, self.heads
-        if end > self.cache.shape[4]:
-            self.cache = F.pad(self.cache, ROOM)
-        new, seen = self.cache.select(4, self.filled).unbind(1), self.cache.narrow(4, 0, end).unbind(1)
-        bias = self.bias.narrow(3, 0, end)
+        if self.filled == self.cache.shape[4]:
+            self._grow(ROOM)
+        self.bias.select(3, self.filled).zero_()
+        places = self.cache.select(4, self.filled).unbind(0)
         hidden = gpt2.embed(self.trunk, token, self.position)
-        for block, place, past in zip(self.trunk.h, new, seen, strict=True):
-            projected = gpt2.project(block, hidden).view(len(token), 3, heads, -1)
-            place.copy_(projected.narrow(1, 1, 2))
-            keys, values = past.unbind(1)
-            query = projected.select(1, 0).unsqueeze(2)
-            attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
-            hidden = gpt2.finish(block, hidden, attended.flatten(1))
-        self.filled, self.position = end, self.position + 1
+        for block, place, past in zip(self.trunk.h, places, self.cache.unbind(0), strict=True):
+            heads, size = gpt2.head_shape(block)
+            projected = gpt2.project(block, hidden).view(-1, 3, heads, size).transpose(0, 1)
+            place.copy_(projected[1:])
+            query, (keys, values) = projected[0][:, :, None], past.unbind(0)
+            attended = gpt2.attend(query, keys, values, self.bias).squeeze(1)
+            hidden = gpt2.finish(block, hidden, attended)
+        self.filled, self.position = self.filled + 1, self.position + 1
         return gpt2.norm(self.trunk.ln_f, hidden)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows [b] of the batch only."""
-        self.cache = self.cache.index_select(0, rows)
+        self.cache = self.cache.index_select(2, rows)
         self.bias, self.position = self.bias.index_select(0, rows), self.position[rows]
+
+    def _grow(self, columns: int) -> None:
+        self.cache = F.pad(self.cache, (0, 0, 0, columns))
+        self.bias = F.pad(self.bias, (0, columns), value=-torch.inf)
 
 
 class LibraryDecoder:

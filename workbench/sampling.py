@@ -102,7 +102,7 @@ def sample(
     prompt, length = (part.to(device) for part in pad_right(prompts, pad))
     noise = noise.to(device) if noise is not None else None
     cap, end = sampling.max_response_tokens, torch.tensor(eos, device=device)
-    readers = [_Reader(model, cap) for model in (policy, guide) if model]
+    readers = [_Reader(model) for model in (policy, guide) if model]
     prompt_hidden, *_ = [reader.prefill(prompt, length) for reader in readers]
     rows = torch.arange(len(prompts), device=device)
     running = torch.ones_like(rows, dtype=torch.bool)
@@ -136,9 +136,9 @@ def sample(
 class _Reader:
     """A model that reads prompts and then what is chosen, one token at a time."""
 
-    def __init__(self, policy: Policy, new_tokens: int) -> None:
+    def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.decoder = make_decoder(policy, new_tokens)
+        self.decoder = make_decoder(policy)
         self.hidden = torch.empty(0)
 
     def prefill(self, prompt: Tensor, length: Tensor) -> Tensor:
