@@ -423,7 +423,7 @@ def test_rates_scale_the_adam_step_of_each_model(prepared: Prepared, folder: Pat
     before = [parameter.detach().clone() for parameter in parameters]
     for parameter in parameters:
         parameter.grad = torch.full_like(parameter, 0.5)
-    take_step(ppo.optimiser, ppo.models, ppo.recipe, Rates(policy=1.0, critic=0.5))
+    take_step(ppo.optimiser, ppo.recipe, Rates(policy=1.0, critic=0.5))
     # the first Adam step is −rate · g/(|g| + ε) = −rate, whatever the gradient
     for old, new in zip(before, parameters, strict=True):
         assert_close(new, old - 1e-3, rtol=0, atol=1e-6)  # the policy's 1e-3, half the critic's 2e-3

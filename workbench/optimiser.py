@@ -37,12 +37,11 @@ def _group(parameters: list[nn.Parameter], rate: float, epsilon: float) -> dict[
     return {"params": parameters, **rates, "eps": epsilon, "initial_eps": epsilon}
 
 
-def take_step(optimiser: AdamW, models: Models, recipe: Recipe, rates: Rates) -> None:
+def take_step(optimiser: AdamW, recipe: Recipe, rates: Rates) -> None:
     """Change the gradients as the recipe says, take one step, and clear them.
 
     Args:
-        optimiser: what `make_optimiser` made.
-        models: policy and critic, with gradients.
+        optimiser: what `make_optimiser` made; its parameters have gradients.
         recipe: its tricks of slot `gradient`.
         rates: factors on the learning rates; at 0 neither weights nor moments move.
     """
@@ -51,7 +50,7 @@ def take_step(optimiser: AdamW, models: Models, recipe: Recipe, rates: Rates) ->
         if rate == 0:
             for parameter in group["params"]:
                 parameter.grad = None
-    moving = [[p for p in part if p.grad is not None] for part in models.parameters()]
+    moving = [[p for p in part if p.grad is not None] for part in trained(optimiser)]
     policy, critic = ([p.grad for p in part if p.grad is not None] for part in moving)
     changed = recipe.gradient(policy, critic)
     for part, gradients in zip(moving, changed, strict=True):
@@ -59,6 +58,11 @@ def take_step(optimiser: AdamW, models: Models, recipe: Recipe, rates: Rates) ->
             parameter.grad = gradient
     optimiser.step()
     optimiser.zero_grad()
+
+
+def trained(optimiser: AdamW) -> list[list[nn.Parameter]]:
+    """Return the parameters of the policy and of the critic that are updated."""
+    return [group["params"] for group in optimiser.param_groups]
 
 
 class TensorFlowAdam(AdamW):

@@ -13,7 +13,7 @@ from workbench.forward import at_end, evaluate
 from workbench.maths import at_last_token
 from workbench.models import Models
 from workbench.monitors import Stopwatch, update_statistics
-from workbench.optimiser import take_step
+from workbench.optimiser import take_step, trained
 from workbench.parallel import Share, sum_gradients
 from workbench.recipe import Recipe
 from workbench.sampling import sample, uniform
@@ -118,11 +118,11 @@ class Ppo:
                 policy_loss = recipe.policy_loss(new, minibatch, advantage)
                 value_loss = recipe.value_loss(new, minibatch)
                 regulariser = recipe.regulariser(new, minibatch)
-                self.accelerator.backward(policy_loss + value_loss + regulariser)
-                sum_gradients(*models.parameters())
+                (policy_loss + value_loss + regulariser).backward()  # type: ignore[no-untyped-call]
+                sum_gradients(*trained(self.optimiser))
                 losses = (policy_loss, value_loss, regulariser)
                 experience.updates.append(update_statistics(models, new, minibatch, losses))
-                take_step(self.optimiser, models, recipe, rates)
+                take_step(self.optimiser, recipe, rates)
 
     def evaluate(self, minibatch: Rollout, sampling: Sampling, stream: tuple[int, ...]) -> Evaluation:
         """Let policy and critic judge a minibatch, with gradient, and pre-training texts if needed."""

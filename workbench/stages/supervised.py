@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -76,8 +77,8 @@ def fit(
     for batch in track(indices, total=steps, title=title):
         with accelerator.autocast():
             loss = loss_of(batch)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(trained, 1.0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(trained, 1.0)
         optimiser.step()
         optimiser.zero_grad()
         schedule.step()
