@@ -13,43 +13,39 @@ from torch.nn import functional as F
 
 SLOPE, CUBE = 1.5957691216057308, 0.044715
 """GELU's approximation is x · σ(SLOPE · (x + CUBE · x³)), where SLOPE = 2√(2/π)."""
-WORTH_ROWS = 256
-"""Fewest rows for which oneDNN is asked: it prepares a kernel for every new shape of the operands."""
-WORTH_FUSING = 48
-"""The same where GELU is part of it."""
+WORTH_PRODUCTS = 2**20
+"""Fewest multiplications for which oneDNN is asked: it prepares a kernel for each shape of operands."""
+WORTH_ELEMENTS = 2**16
+"""Fewest elements for which several quick passes beat one slow one."""
 STEP = 32
 """Where rows can be added that nothing reads, their number is a multiple of this: shapes recur."""
 
 
-def has_fast_products(values: Tensor) -> bool:
-    """Say whether products of these values go to oneDNN."""
-    return _HAS_KERNELS and values.dtype == torch.float32 and values.device.type == "cpu"
-
-
 def rounded(index: Tensor) -> Tensor:
     """Add zeros to indices [n] until rows of as many vectors have one of few shapes, if that helps."""
-    is_worth = _HAS_KERNELS and index.device.type == "cpu" and len(index) >= WORTH_ROWS
+    is_worth = _HAS_KERNELS and index.device.type == "cpu" and len(index) > 4 * STEP
     return F.pad(index, (0, -len(index) % STEP)) if is_worth else index
 
 
 def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Map [N, I] by a weight [I, O], and a bias [O] if there is one, to [N, O]."""
-    if len(inputs) >= WORTH_ROWS and has_fast_products(inputs):
-        return _Affine.apply(inputs, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
-    return inputs @ weight if bias is None else torch.addmm(bias, inputs, weight)
+    if not _is_worth(inputs, weight):
+        return inputs @ weight if bias is None else torch.addmm(bias, inputs, weight)
+    if not torch.is_grad_enabled():
+        return _product(inputs, weight, bias)
+    return _Affine.apply(inputs, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def gelu(inputs: Tensor) -> Tensor:
     """Return GELU in its approximation by tanh, elementwise."""
-    if len(inputs) >= WORTH_ROWS and has_fast_products(inputs):
+    if inputs.numel() >= WORTH_ELEMENTS and _is_fast(inputs):
         return _Gelu.apply(inputs)  # type: ignore[no-untyped-call, no-any-return]
     return F.gelu(inputs, approximate="tanh")
 
 
 def affine_gelu(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return GELU of an affine map, [N, I] to [N, O]."""
-    is_fast = len(inputs) >= WORTH_FUSING and has_fast_products(inputs)
-    if is_fast and not torch.is_grad_enabled():
+    if _is_worth(inputs, weight) and not torch.is_grad_enabled():
         return _product(inputs, weight, bias, "gelu")
     return gelu(affine(inputs, weight, bias))
 
@@ -105,6 +101,14 @@ class _Gelu(torch.autograd.Function):
         slope = torch.addcmul(inputs.new_tensor(SLOPE), inputs, inputs, value=3 * SLOPE * CUBE)
         slope.mul_(inputs).mul_(torch.addcmul(gate, gate, gate, value=-1))
         return slope.add_(gate).mul_(gradients[0])
+
+
+def _is_worth(inputs: Tensor, weight: Tensor) -> bool:
+    return len(inputs) * weight.numel() >= WORTH_PRODUCTS and _is_fast(inputs)
+
+
+def _is_fast(values: Tensor) -> bool:
+    return _HAS_KERNELS and values.dtype == torch.float32 and values.device.type == "cpu"
 
 
 def _has_kernels() -> bool:

@@ -15,7 +15,10 @@ from workbench.types import Draft, Sampling
 Restrict = Callable[[Tensor, Draft], Tensor]
 """Maps logits [N, V], given what is known of the N states, to logits [N, V]."""
 KEEP_SHARE = 0.75
-"""Finished rows leave the decoder's batch once at most this share of it is still running."""
+"""Finished rows leave the decoder's batch once at most this share of it has to stay."""
+
+KEEP_STEP = 8
+"""Some finished rows stay, so that the rows are a multiple of this and shapes of products recur."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,9 @@ def sample(
         left = int(running.sum())
         if not left or step + 1 == cap:
             break
-        if left <= KEEP_SHARE * len(rows):
-            kept = running.nonzero().squeeze(1)
+        worth_keeping = left + -left % KEEP_STEP
+        if worth_keeping <= KEEP_SHARE * len(rows):
+            kept = running.argsort(descending=True, stable=True)[:worth_keeping]
             rows, running, token, history = rows[kept], running[kept], token[kept], history[kept]
             noise = noise[:, kept] if noise is not None else None
             for reader in readers:
