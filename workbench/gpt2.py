@@ -14,7 +14,7 @@ from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-from workbench.arithmetic import affine, affine_gelu
+from workbench.arithmetic import gelu
 from workbench.packing import Chosen, Packing, Wanted
 
 PRODUCT_WIDTH = 256
@@ -67,8 +67,8 @@ def _attend_where_chosen(block: GPT2Block, hidden: Tensor, packing: Packing, cho
     shape, size = head_shape(block), hidden.shape[1]
     layer, normal = block.attn.c_attn, norm(block.ln_1, hidden)
     weights, biases = layer.weight.split([size, 2 * size], 1), layer.bias.split([size, 2 * size])
-    queries = affine(normal.index_select(0, chosen.token), weights[0].contiguous(), biases[0])
-    others = affine(normal, weights[1].contiguous(), biases[1])
+    queries = torch.addmm(biases[0], normal.index_select(0, chosen.token), weights[0])
+    others = torch.addmm(biases[1], normal, weights[1])
     attended = []
     for asked, other, hidden_keys in zip(
         chosen.padding.pad(queries),
@@ -139,16 +139,13 @@ def split_heads(projected: Tensor, heads: int, size: int) -> tuple[Tensor, ...]:
 def finish(block: GPT2Block, hidden: Tensor, attended: Tensor) -> Tensor:
     """Do the rest of the block: output projection, residual, MLP, residual; all [N, H]."""
     hidden = hidden + _affine(block.attn.c_proj, attended)
-    first, normal = block.mlp.c_fc, norm(block.ln_2, hidden)
-    if isinstance(block.mlp.act, GELUTanh | NewGELUActivation):  # two names of one function
-        inner = affine_gelu(normal, first.weight, first.bias)
-    else:
-        inner = block.mlp.act(_affine(first, normal))
-    return hidden + _affine(block.mlp.c_proj, inner)
+    inner = _affine(block.mlp.c_fc, norm(block.ln_2, hidden))
+    is_known = isinstance(block.mlp.act, GELUTanh | NewGELUActivation)  # two names of one function
+    return hidden + _affine(block.mlp.c_proj, gelu(inner) if is_known else block.mlp.act(inner))
 
 
 def _affine(layer: Conv1D, inputs: Tensor) -> Tensor:
-    return affine(inputs, layer.weight, layer.bias)
+    return torch.addmm(layer.bias, inputs, layer.weight)
 
 
 def norm(layer: nn.LayerNorm, inputs: Tensor) -> Tensor:

@@ -122,10 +122,10 @@ class OwnReward(Scorer):
         super().__init__()
         self.reward = reward
 
-    def last(self, tokens: Tensor, length: Tensor) -> Tensor:
+    def last_of(self, rows: Rows) -> Tensor:
         """Return the task's reward [B] of each row."""
-        rows = zip(tokens.tolist(), length.tolist(), strict=True)
-        return torch.tensor(self.reward([tuple(row[:n]) for row, n in rows]), device=tokens.device)
+        texts = zip(rows.tokens.tolist(), rows.length.tolist(), strict=True)
+        return torch.tensor(self.reward([tuple(row[:n]) for row, n in texts]), device=rows.tokens.device)
 
 
 @dataclass(frozen=True)

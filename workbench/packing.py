@@ -7,8 +7,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from workbench.arithmetic import rounded
-
 GROUP_ROWS = 16
 """Rows that attend together on a CPU, sorted by length so that little of the batch is padding."""
 
@@ -37,7 +35,7 @@ class Padding:
         row, at = (column < width[:, None]).nonzero(as_tuple=True)
         exists = at < count[row]
         cell = torch.where(exists, exists.cumsum(0) - 1, 0)
-        return cls(shapes, cell, rounded(exists.nonzero().squeeze(1)))
+        return cls(shapes, cell, exists.nonzero().squeeze(1))
 
     def pad(self, values: Tensor) -> list[Tensor]:
         """Spread vectors [n, C] over the groups, each [rows, width, C]."""
@@ -83,7 +81,7 @@ class Packing:
         start = torch.empty_like(length)
         start[order] = count.cumsum(0) - count
         padding = Padding.of(count, group_rows)
-        return cls(order[rounded(row)], rounded(position), start, order, padding)
+        return cls(order[row], position, start, order, padding)
 
     def choose(self, row: Tensor, at: Tensor) -> "Chosen":
         """Say how chosen tokens, at positions `at` [N] of rows [N], attend to all others."""
@@ -97,7 +95,7 @@ class Packing:
             torch.arange(width, device=row.device) > position
             for position, (_, width) in zip(positions, self.padding.shapes, strict=True)
         ]
-        return Chosen(rounded(token), place, padding, future)
+        return Chosen(token, place, padding, future)
 
 
 @dataclass(frozen=True)
