@@ -114,9 +114,12 @@ def arm_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> No
 
 
 def _columns(figure: Figure, handles: Sequence[Line2D]) -> int:
-    """Return how many entries of a legend fit abreast: some 5 points a letter, 40 for line and space."""
-    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    return max(1, int(72 * figure.get_figwidth() / max(94, 40 + 5 * longest)))
+    """Return how many entries of a legend fit abreast: 4.6 points a letter, 37 for line and space."""
+    widths = np.array([37 + 4.6 * len(str(handle.get_label())) for handle in handles])
+    for columns in range(len(handles), 1, -1):  # entries go down the columns, the first ones longer
+        if sum(part.max() for part in np.array_split(widths, columns)) <= 72 * figure.get_figwidth():
+            return columns
+    return 1
 
 
 def mark_legend(figure: Figure, study: Study, extra: Sequence[Line2D] = ()) -> None:

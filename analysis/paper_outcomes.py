@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from analysis.curve_panels import draw_curves
 from analysis.evidence import Arms, end
-from analysis.intervals import FloatArray, interval
+from analysis.intervals import FloatArray, floats, interval
 from analysis.monitor_contest import ACTION_SPACE, REWARD_AND_LOSSES, areas_by_seed, leads_by_seed
 from analysis.monitor_plots import mark_start
 from analysis.outcomes import SHARES
@@ -51,7 +51,7 @@ def wins_by_kind(studies: Mapping[str, Study], width: float = PAGE) -> Figure:
 def _shares(arms: Arms, kind: str) -> dict[str, object]:
     """Return the means over seeds of one kind of prompt, as `draw_shares` takes them."""
     ends = {name: arms.of("ppo_max", end(f"eval/{kind}_{name}")) for name in SHARES}
-    rate = interval((ends["win"] + ends["tie"] / 2).to_numpy(np.float64))
+    rate = interval(floats(ends["win"] + ends["tie"] / 2))
     means = {name: float(values.mean()) for name, values in ends.items()}
     return {"kind": kind, **means, "win_rate": rate.estimate, "low": rate.low, "high": rate.high}
 

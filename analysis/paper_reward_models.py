@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.evidence import Arms, end
-from analysis.intervals import curve_interval
+from analysis.intervals import curve_interval, floats
 from analysis.panels import PAGE, gap, grid, reference_line, styled
 from analysis.reward_model import margin_table
 from analysis.reward_model_facts import accuracy, facts
@@ -115,7 +115,7 @@ def policies_of_reward_models(studies: Mapping[str, Study], width: float = PAGE)
     for key, (name, tint, mark) in RUNGS.items():
         arms = Arms(studies[key]) if key in studies else None
         gold = arms.of(ARM, end("eval/gold")) if arms else pd.Series(dtype=np.float64)
-        strips.append(Strip(name, gold.to_numpy(np.float64), tint, mark))
+        strips.append(Strip(name, floats(gold), tint, mark))
         if arms:
             right = arms.of(ARM, accuracy)
             axes[1].plot(right, gold, mark, color=tint, ms=4, alpha=0.8)

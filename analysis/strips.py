@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.intervals import FloatArray, interval
-from analysis.panels import gap, name_rows
+from analysis.panels import gap, is_column, name_rows
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,6 @@ def draw_strips(panel: Axes, strips: Sequence[Strip], *, above: float = 12) -> N
         panel.plot([found.low, found.high], [y, y], color=strip.tint, lw=2)
         panel.plot([found.estimate], [y], strip.mark, color=strip.tint, ms=5.5, mec="#222222", mew=0.6)
     name_rows(panel, [strip.name for strip in strips], above=above)
-    panel.set_ylim(len(strips) - 0.5, -0.7)
+    panel.set_ylim(len(strips) - 0.5, -1.1 if is_column(panel) else -0.7)
     panel.grid(axis="x")
     panel.grid(False, axis="y")
