@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from analysis import store
@@ -76,7 +77,7 @@ def _row(verdict: Verdict) -> dict[str, Any]:
     told = _part(part) if part else dict.fromkeys(("part", "unit", "effect", "low", "high"))
     return {
         **{"id": verdict.id, "figure": verdict.figure, "says": verdict.says},
-        **{"verdict": verdict.answer, "p": verdict.p if part else None, "n": 0, **told},
+        **{"verdict": verdict.answer, "p": _known(verdict.p), "n": 0, **told},
         "note": verdict.note,
         "parts": [_part(one) | {"is_shown": one.is_shown} for one in verdict.parts],
     }
@@ -86,23 +87,31 @@ def _part(part: Part) -> dict[str, Any]:
     found = part.estimate
     return {
         **{"part": part.what, "unit": part.unit, "kind": part.kind, "bound": part.bound},
-        **{"effect": found.estimate, "low": found.low, "high": found.high, "n": found.n},
+        **{"effect": _known(found.estimate), "low": _known(found.low), "high": _known(found.high)},
+        "n": found.n,
         **{"p_for": part.p_for, "p_against": part.p_against},
     }
+
+
+def _known(value: float) -> float | None:
+    """Return a number, None for NaN, which JSON does not have."""
+    return value if np.isfinite(value) else None
 
 
 def save(verdicts: Sequence[Verdict], about: dict[str, Any], path: Path) -> None:
     """Keep verdicts with what is to be known about their runs: commit, command, date, hardware."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**about, "claims": as_rows(verdicts)}, indent=1) + "\n")
+    kept = {**about, "claims": as_rows(verdicts)}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def kept(path: Path = KEPT) -> dict[str, Any]:
-    """Return what `save` kept.
+def kept(path: Path | None = None) -> dict[str, Any]:
+    """Return what `save` kept, by default in KEPT.
 
     Raises:
         FileNotFoundError: if nothing was.
     """
+    path = path or KEPT
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; run `make paper`, or name a store with --home")
     return dict(json.loads(path.read_text()))
@@ -122,6 +131,7 @@ def as_table(rows: Sequence[dict[str, Any]]) -> Table:
 def found_in_words(part: dict[str, Any]) -> str:
     """Write down one part: effect, interval, n, and what had to be shown."""
     bound = f"> {part['bound']:.3g}" if part["kind"] == "above" else f"within ±{part['bound']:.3g}"
-    interval = f"[{part['low']:.2f}, {part['high']:.2f}]"
+    is_known = part["low"] is not None
+    interval = f"[{part['low']:.2f}, {part['high']:.2f}]" if is_known else "[no interval]"
     effect = f"{part['effect']:+.2f} {interval} {part['unit']}, n {part['n']}"
     return f"{part['part']}: {effect}; to be {bound}"

@@ -75,6 +75,10 @@ def claims(
     setting: Annotated[
         str, typer.Option(help="Recompute those of another setting: grammar, wide.")
     ] = "",
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Keep verdicts and figures in this folder, and write its page anew."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say which claims of the PPO paper hold: effect, interval, n and verdict of each.
@@ -84,11 +88,22 @@ def claims(
     Examples: workbench claims --json
 
     workbench claims --home runs/paper
+
+    workbench claims --home runs/paper --save docs/paper
     """
     from analysis.paper import as_rows, as_table, judge, kept, opener
-    from workbench.tracking import default_store
 
-    rows = as_rows(judge(opener(default_store(home).uri, setting))) if home else kept()["claims"]
+    if home is None:
+        if save or setting:
+            raise ValueError("--save and --setting need --home, the folder of the runs")
+        rows = kept()["claims"]
+    else:
+        from analysis.paper_keeping import keep
+        from workbench.tracking import default_store
+
+        open_study = opener(default_store(home).uri, setting)
+        tell = partial(typer.echo, err=True)
+        rows = as_rows(keep(open_study, save, setting, tell) if save else judge(open_study))
     show(rows if as_json else as_table(rows), as_json)
 
 

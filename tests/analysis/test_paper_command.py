@@ -1,0 +1,114 @@
+"""`workbench claims` from a store and from what was kept; C05 on a study with planted monitors."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis import monitor_contest, paper
+from analysis.claims import CLAIMS
+from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
+from workbench import cli
+
+COLLAPSES = (22, 26, 30, 24, 28, 23, 25, 27, 29, 31)
+CONTEST = replace(
+    QUICKSTART,
+    name="figure_08",
+    seeds=tuple(range(100, 110)),
+    arms=QUICKSTART.arms | {"vanilla": Arm(collapse=COLLAPSES)},
+)
+"""KL, length and perplexity leave their range 15, 10 and 5 iterations ahead; the losses never do."""
+Make = Callable[[Plan], str]
+Output = pytest.CaptureFixture[str]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["workbench", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+def test_planted_monitors_win_and_lose_where_the_sides_are_exchanged(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [claim] = [one for one in CLAIMS if one.id == "C05"]
+    open_study = paper.opener(make_store(CONTEST))
+    [found] = paper.judge(open_study, [claim])
+    assert found.answer == "reproduced"
+    assert all(len(part.values) == 10 for part in found.parts)
+    # the median of three values is two iterations late
+    lead = monitor_contest.leads_by_seed(open_study("08"))[[*monitor_contest.ACTION_SPACE]].mean()
+    assert lead.tolist() == pytest.approx([5 - 2, 10 - 2, 15 - 2], abs=0.5)
+    ours, theirs = monitor_contest.ACTION_SPACE, monitor_contest.REWARD_AND_LOSSES
+    monkeypatch.setattr(monitor_contest, "ACTION_SPACE", theirs)
+    monkeypatch.setattr(monitor_contest, "REWARD_AND_LOSSES", ours)
+    assert paper.judge(open_study, [claim])[0].answer == "contradicted"
+
+
+def test_verdicts_figures_and_page_are_kept_and_told_again_without_a_store(
+    make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    home = Path(make_store(CONTEST).removeprefix("sqlite:///")).parent
+    folder, page = tmp_path / "docs" / "paper", tmp_path / "docs" / "paper.md"
+    page.parent.mkdir()
+    page.write_text((paper.KEPT.parents[1] / "paper.md").read_text(encoding="utf-8"), encoding="utf-8")
+    assert run(monkeypatch, "claims", "--home", str(home), "--save", str(folder), "--json") == 0
+    said = capsys.readouterr()
+    assert "figure_04: not drawn, study figure_04 is not there" in said.err
+    assert (folder / "monitor_contest.png").is_file()
+    assert "![Which monitors tell the collapse" in page.read_text(encoding="utf-8")
+    kept = paper.kept(folder / "verdicts.json")
+    assert (kept["runs"], kept["seeds"], kept["studies"]) == (20, list(CONTEST.seeds), ["figure_08"])
+    assert json.loads(said.out) == kept["claims"]
+    assert str(tmp_path) not in (folder / "verdicts.json").read_text() + page.read_text(encoding="utf-8")
+
+    monkeypatch.setattr(paper, "KEPT", folder / "verdicts.json")
+    assert run(monkeypatch, "claims", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == kept["claims"]
+    assert run(monkeypatch, "claims") == 0
+    table = capsys.readouterr().out
+    assert "C05" in table and "reproduced" in table and "not run" in table
+
+
+def test_another_setting_is_kept_beside_and_becomes_a_column_of_the_page(
+    make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    make_store(CONTEST)
+    uri = make_store(replace(CONTEST, name="figure_08.wide"))
+    home, folder = Path(uri.removeprefix("sqlite:///")).parent, tmp_path / "docs" / "paper"
+    folder.mkdir(parents=True)
+    page = folder.with_suffix(".md")
+    page.write_text((paper.KEPT.parents[1] / "paper.md").read_text(encoding="utf-8"), encoding="utf-8")
+    assert run(monkeypatch, "claims", "--home", str(home), "--save", str(folder)) == 0
+    wide = ("claims", "--home", str(home), "--setting", "wide", "--save", str(folder))
+    assert run(monkeypatch, *wide) == 0
+    assert (folder / "verdicts.wide.json").is_file()
+    text = page.read_text(encoding="utf-8")
+    assert "| claim | as calibrated | wide |" in text
+    assert "wide: 20 runs, seeds 100 to 109, `python -m ablations.paper --setting wide`." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--save", "docs/paper"], "--save and --setting need --home, the folder of the runs"),
+        (["--home", "nowhere"], "mlflow.db"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert run(monkeypatch, "claims", *arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_without_kept_verdicts_it_is_said_how_to_come_by_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(paper, "KEPT", tmp_path / "verdicts.json")
+    assert run(monkeypatch, "claims") == 2
+    assert "run `make paper`, or name a store with --home" in capsys.readouterr().err
