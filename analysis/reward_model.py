@@ -8,7 +8,7 @@ from scipy import stats
 
 from analysis.runs import Study
 
-LITTLE = 0.55
+LITTLE = 0.6
 """A judge whose accuracy may be below this is called little better than chance."""
 
 

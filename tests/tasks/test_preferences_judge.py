@@ -142,7 +142,7 @@ def test_the_judge_is_made_once_for_all_reward_models(tmp_path: Path) -> None:
     assert few.judge == first.judge and few.reward_model != first.reward_model
     wide = {**JUDGE, "policy": {**JUDGE["policy"], "width": 64}}
     other = prepared(judged(tmp_path, judge=wide), tmp_path)
-    assert other.judge != first.judge
+    assert other.judge != first.judge and other.reward_model == first.reward_model
     assert len({models.fingerprint for models in (first, few, other)}) == 3
 
 

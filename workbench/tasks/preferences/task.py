@@ -92,12 +92,6 @@ class PreferencesTask(PairedTask):
             raise ValueError(f"the judge of task {self.name} is not there yet; prepare the models first")
         return self._judge.score(prompts, responses)
 
-    def fingerprint(self) -> str:
-        """Name the content: a hash of the vocabulary, the pairs, the prompts held out and the judge."""
-        plan = self.judge_plan
-        judge = f" {plan.task.fingerprint()} {plan.settings.model_dump_json()}" if plan else ""
-        return super().fingerprint() + judge
-
     def summary(self) -> str:
         """Say in one sentence how many pairs there are, and what was dropped and cut."""
         used = f"{len(self._train)} pairs to train on and {len(self._held_out)} held out"
