@@ -1,11 +1,37 @@
 """GELU and the packing of rows give the numbers of PyTorch's own, and so do gradients."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from workbench.arithmetic import gelu
+from workbench import arithmetic
+from workbench.arithmetic import affine, gelu
 from workbench.packing import Rows
+
+SIZES = [(300, 16, 48), (7, 256, 256), (300, 256, 512), (256, 512, 256)]
+"""Rows, inputs and outputs: too few weights for oneDNN, too few rows, wider outputs, wider inputs."""
+
+
+@pytest.mark.parametrize("has_product", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_affine_maps_and_their_gradients_equal_those_of_torch(
+    size: tuple[int, int, int], has_product: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arithmetic, "_HAS_PRODUCT", has_product and arithmetic._HAS_PRODUCT)
+    torch.manual_seed(0)
+    rows, wide, out = size
+    operands = torch.randn(rows, wide), torch.randn(wide, out) * wide**-0.5, torch.randn(out)
+    upstream, found = torch.randn(rows, out), []
+    for function in (affine, lambda inputs, weight, bias: torch.addmm(bias, inputs, weight)):
+        leaves = [operand.clone().requires_grad_() for operand in operands]
+        result = function(*leaves)
+        result.backward(upstream)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            found.append([result.detach(), function(*operands), *(leaf.grad for leaf in leaves)])
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.shape == theirs.shape
+        assert_close(ours, theirs, rtol=2e-5, atol=2e-5 * rows**0.5)
 
 
 def test_gelu_is_as_exact_as_torchs_over_its_whole_range() -> None:

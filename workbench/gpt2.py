@@ -14,7 +14,7 @@ from transformers.activations import GELUTanh, NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from transformers.pytorch_utils import Conv1D
 
-from workbench.arithmetic import gelu
+from workbench.arithmetic import affine, gelu
 from workbench.packing import Chosen, Packing, Wanted
 
 PRODUCT_WIDTH = 256
@@ -67,8 +67,8 @@ def _attend_where_chosen(block: GPT2Block, hidden: Tensor, packing: Packing, cho
     shape, size = head_shape(block), hidden.shape[1]
     layer, normal = block.attn.c_attn, norm(block.ln_1, hidden)
     weights, biases = layer.weight.split([size, 2 * size], 1), layer.bias.split([size, 2 * size])
-    queries = torch.addmm(biases[0], normal.index_select(0, chosen.token), weights[0])
-    others = torch.addmm(biases[1], normal, weights[1])
+    queries = affine(normal.index_select(0, chosen.token), weights[0], biases[0])
+    others = affine(normal, weights[1].contiguous(), biases[1])
     attended = []
     for asked, other, hidden_keys in zip(
         chosen.padding.pad(queries),
@@ -145,7 +145,7 @@ def finish(block: GPT2Block, hidden: Tensor, attended: Tensor) -> Tensor:
 
 
 def _affine(layer: Conv1D, inputs: Tensor) -> Tensor:
-    return torch.addmm(layer.bias, inputs, layer.weight)
+    return affine(inputs, layer.weight, layer.bias)
 
 
 def norm(layer: nn.LayerNorm, inputs: Tensor) -> Tensor:
