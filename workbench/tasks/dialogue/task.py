@@ -55,13 +55,12 @@ class DialogueTask(Task):
 
     def pretraining_texts(self) -> list[Tokens]:
         """Return dialogues of all qualities on training prompts, statements and narrations."""
-        rng = self._rng("pretraining")
-        return [self._text(rng, self._train) for _ in range(self.settings.pretraining_texts)]
+        return list(self._pretraining)
 
     def held_out_texts(self) -> list[Tokens]:
         """Return texts of the same kinds, distinct, none of which is a pre-training text."""
         rng = self._rng("held out texts")
-        seen = set(self.pretraining_texts())
+        seen = set(self._pretraining)
         texts: list[Tokens] = []
         while len(texts) < self.settings.held_out_texts:
             text = self._text(rng, self._held_out)
@@ -132,6 +131,11 @@ class DialogueTask(Task):
     def prompt_class(self, prompt: Tokens) -> str:
         """Return the topic of a prompt, or "harmful"."""
         return read_request(self.lexicon, self._words(prompt)).kind
+
+    @cached_property
+    def _pretraining(self) -> tuple[Tokens, ...]:
+        rng = self._rng("pretraining")
+        return tuple(self._text(rng, self._train) for _ in range(self.settings.pretraining_texts))
 
     def _split(self) -> tuple[list[Tokens], list[Tokens], list[Tokens]]:
         """Deal distinct prompts to evaluation, held-out pairs and training, with classes in balance."""
