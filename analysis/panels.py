@@ -56,12 +56,12 @@ def smaller(svg: bytes) -> bytes:
 
 
 def few_colours(png: bytes) -> bytes:
-    """Shrink a PNG file to a third: 96 colours are enough for lines and pale bands."""
+    """Shrink a PNG file to a quarter: 64 colours are enough for lines and pale bands."""
     from PIL import Image
 
     buffer = BytesIO()
     with Image.open(BytesIO(png)) as image:
-        flat = image.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+        flat = image.convert("RGB").quantize(64, dither=Image.Dither.NONE)
         flat.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 

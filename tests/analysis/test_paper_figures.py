@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from analysis import panels
 from analysis.claims import CLAIMS, Open
@@ -58,6 +59,15 @@ def legend(found: Figure) -> list[str]:
     return [text.get_text() for one in found.legends for text in one.get_texts()]
 
 
+@pytest.mark.parametrize("width", [panels.PAGE, panels.COLUMN])
+@pytest.mark.parametrize("number", ["06", "08"])
+def test_a_legend_is_not_cut_off(number: str, width: float) -> None:
+    found, _ = draw_figure(figure(f"figure_{number}"), open_made, width)
+    panels.render(found, "png")
+    [drawn] = found.legends
+    assert drawn.get_window_extent().x1 <= found.bbox.x1
+
+
 def test_every_study_is_in_a_figure_and_every_claim_has_one() -> None:
     assert sorted(study_name(number) for number in NUMBERS) == sorted(STUDIES)
     told = dict.fromkeys(claim for one in PAPER_FIGURES for claim in one.claims)
@@ -108,6 +118,8 @@ def test_files_are_small_and_told_of(tmp_path: Path) -> None:
     written = save_figures(only("07"), tmp_path, told.append)
     assert [one["name"] for one in written] == ["figure_07"]
     assert written[0]["claims"] == ["C08"]
-    image = (tmp_path / "figure_07.png").read_bytes()
-    assert image.startswith(b"\x89PNG") and len(image) < 150_000
+    file = tmp_path / "figure_07.png"
+    assert file.stat().st_size < 150_000
+    with Image.open(file) as image:
+        assert image.mode == "P" and len(image.getcolors() or ()) <= 64
     assert [line for line in told if line.startswith("figure_07: ") and "4 seeds an arm" in line]
