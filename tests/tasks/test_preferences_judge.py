@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from ablations.folder import StudyFolder
 from tests.tasks.preference_data import Row, make, write_jsonl
 from tests.tasks.test_preferences_pipeline import CAPS, PPO, SETTINGS, Memory
-from workbench.evaluation import deviation
+from workbench.evaluation import deviation, mean
 from workbench.models import Scorer
 from workbench.recipes.vanilla import VANILLA
 from workbench.stages.prepare import Prepared, prepare
@@ -121,7 +121,7 @@ def test_the_judge_learns_what_people_prefer_and_its_accuracy_is_told(tmp_path: 
     assert facts["accuracy"] == sum(better) / len(better) == 1.0
 
 
-def test_gold_is_the_judges_score_in_deviations_over_held_out_responses(tmp_path: Path) -> None:
+def test_gold_is_the_judges_score_standardised_over_held_out_responses(tmp_path: Path) -> None:
     task, models = seated(tmp_path)
     _, measured = pairs_of(task)
     rows_ = [(pair.prompt, answer) for pair in measured for answer in (pair.chosen, pair.rejected)]
@@ -132,8 +132,9 @@ def test_gold_is_the_judges_score_in_deviations_over_held_out_responses(tmp_path
     with torch.no_grad():
         texts: list[Tokens] = [(*prompt, *answer) for prompt, answer in rows_]
         score = score_rows(scorer, texts, int(task.tokenizer.pad_token_id))
-    assert gold == pytest.approx((score / score.double().std()).tolist(), rel=1e-4)
-    assert deviation(gold) == pytest.approx(1.0, rel=1e-5)
+    standardised = (score.double() - score.double().mean()) / score.double().std()
+    assert gold == pytest.approx(standardised.tolist(), rel=1e-4)
+    assert (mean(gold), deviation(gold)) == pytest.approx((0.0, 1.0), abs=1e-5)
 
 
 def test_the_judge_is_made_once_for_all_reward_models(tmp_path: Path) -> None:

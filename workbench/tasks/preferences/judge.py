@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from workbench.evaluation import deviation
+from workbench.evaluation import deviation, mean
 from workbench.models import Scorer
 from workbench.stages.reward_model import score_rows
 from workbench.tasks.base import PreferencePair, Tokens
@@ -15,9 +15,9 @@ BATCH = 128
 
 
 class LearntJudge:
-    """Scores responses by a model, in standard deviations of its scores of held-out responses.
+    """Scores responses by a model, standardised by its scores of held-out responses.
 
-        gold(x, y) = r(x, y) / std{r(x', y'): x' held out, y' its chosen and its rejected response}
+        gold(x, y) = (r(x, y) − mean R) / std R     R = {r(x', y'): y' chosen or rejected, x' held out}
 
     Attributes:
         folder: the model.
@@ -28,7 +28,7 @@ class LearntJudge:
     def __init__(
         self, folder: Path, held_out: Sequence[PreferencePair], *, pad: int, device: torch.device
     ) -> None:
-        """Load the model, and score the held-out pairs for the unit.
+        """Load the model, and score the held-out pairs for zero and unit.
 
         Args:
             folder: sequence-classification model with one output, safetensors.
@@ -43,15 +43,17 @@ class LearntJudge:
         self._scorer.to(device).requires_grad_(False)
         prompts = [pair.prompt for pair in held_out]
         responses = [*(pair.chosen for pair in held_out), *(pair.rejected for pair in held_out)]
-        self._unit = 1.0
-        self._unit = max(deviation(self.score([*prompts, *prompts], responses)), 1e-6)
+        scores = self._scores([*prompts, *prompts], responses)
+        self._zero, self._unit = mean(scores), max(deviation(scores), 1e-6)
 
-    @torch.no_grad()
     def score(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float]:
         """Return the gold score of each response."""
+        return [(score - self._zero) / self._unit for score in self._scores(prompts, responses)]
+
+    @torch.no_grad()
+    def _scores(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float]:
         rows = [(*prompt, *response) for prompt, response in zip(prompts, responses, strict=True)]
         scores: list[float] = []
         for first in range(0, len(rows), BATCH):
-            part = score_rows(self._scorer, rows[first : first + BATCH], self._pad)
-            scores += (part / self._unit).tolist()
+            scores += score_rows(self._scorer, rows[first : first + BATCH], self._pad).tolist()
         return scores
