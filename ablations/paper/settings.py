@@ -67,8 +67,9 @@ _HUMAN = Setting(
 )
 """Human preferences. 64 responses of about 30 tokens are as many tokens as dialogue's 128, in as many
 minibatches. The learning rates move a policy in an iteration as far as those of `studies/hh_rlhf.yaml`,
-twice as high with half the minibatches, under which vanilla's perplexity halves at iterations 11 to 15.
-The steps of C03 are a sixteenth, a quarter and all of the pairs.
+twice as high with half the minibatches, under which vanilla's perplexity halves at iterations 11 to 15;
+when gold falls here has not been looked at, so that figure_09's 600 iterations may be more or less than
+ten times what vanilla lasts. The steps of C03 are a sixteenth, a quarter and all of the pairs.
 """
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
