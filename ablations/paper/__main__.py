@@ -17,19 +17,26 @@ from ablations.records import DONE
 from ablations.runner import Options, ablate
 from ablations.study import Study
 from ablations.study_files import parse_changes
+from workbench.errors import is_expected, one_sentence
 from workbench.progress import in_words
 
-INTERRUPTED = 130
+WRONG, INTERRUPTED = 2, 130
+COMMAND = "python -m ablations.paper"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the studies one after the other; 1 if some trial failed, 130 on Ctrl-C."""
+    """Run all; return 1 if some trial failed, 2 if they cannot be run, 130 on Ctrl-C."""
     given = _parse(arguments)
     try:
         is_failed = run(given)
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        if not is_expected(error):
+            raise
+        print(f"{COMMAND}: {one_sentence(error)}", file=sys.stderr)
+        return WRONG
     setting = f" --setting {given.setting}" if given.setting else ""
     print(f"verdicts: workbench claims --home {given.home}{setting}")
     return int(is_failed)
@@ -46,7 +53,7 @@ def run(given: argparse.Namespace) -> bool:
         time_left = f", {in_words(rate * ahead)} left" if done and ahead else ""
         print(f"{study.name}, {number} of {len(studies)}: {study.question}{time_left}", flush=True)
         if left[study.name]:
-            options = Options(workers=given.workers, threads=1, command=" ".join(sys.argv))
+            options = Options(workers=given.workers, threads=1, command=COMMAND)
             is_failed |= any(status.state not in DONE for status in ablate(study, given.home, options))
             done += left[study.name]
     return is_failed
@@ -62,7 +69,7 @@ def _left(study: Study, home: Path) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ablations.paper", description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--home", type=Path, default=Path("runs/paper"), help="folder of the runs")
     parser.add_argument("--workers", type=int, default=2, help="at a time")
     parser.add_argument(
