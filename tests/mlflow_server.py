@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 from tests.ports import free_port
 
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 300.0
 LIGHT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
