@@ -29,7 +29,7 @@ from ablations.runner import Options, ablate
 from ablations.trials import Trials
 from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
 
-WAIT_SECONDS = 240.0
+WAIT_SECONDS = 300.0
 NODE: dict[str, Any] = {
     "num_cpus": 1,
     "object_store_memory": 80 * 2**20,
