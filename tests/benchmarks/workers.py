@@ -27,7 +27,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     warnings.simplefilter("ignore", FutureWarning)
     from ablations.runner import Options, prepare_only
-    from ablations.study import load_study
+    from ablations.study_files import load_study
     from tests.benchmarks.common import silence
     from tests.benchmarks.tracking_overhead import QUICKSTART, SMALL, spread, told
 
