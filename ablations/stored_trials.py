@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablations.beats import AttributeBeats, Beat, Beats, FileBeats
 from ablations.cells import Cell
 from ablations.folder import Outline, StudyFolder
+from ablations.glance import glance
 from ablations.processes import Process
 from ablations.records import State, Status
 from ablations.storage import open_storage, patiently
@@ -70,7 +71,7 @@ class StoredTrials:
     def status(self) -> list[Status]:
         """Say how every cell stands, in the order of the design."""
         latest: dict[str, FrozenTrial] = {}
-        for trial in self._trials():
+        for trial in self._glance():
             name = trial.user_attrs.get("cell")
             if name is None or name in self._ended or "refused" in trial.user_attrs:
                 continue
@@ -129,6 +130,9 @@ class StoredTrials:
 
     def _set(self, trial: int, key: str, content: Any) -> None:
         patiently(lambda: self.storage.set_trial_user_attr(trial, key, content))
+
+    def _glance(self, cell: str | None = None) -> Sequence[FrozenTrial]:
+        return patiently(lambda: glance(self.storage, self._study_id, cell))
 
     def _trials(self, *states: TrialState) -> Sequence[FrozenTrial]:
         wanted = states or None

@@ -137,8 +137,9 @@ class Trials(StoredTrials):
 
     def _rival(self, mine: FrozenTrial, name: str) -> int | None:
         """Return the number of another trial of the cell that counts instead."""
-        for trial in self._trials(*LIVE):
-            is_other = trial.user_attrs.get("cell") == name and trial.number != mine.number
+        for trial in self._glance(name):
+            is_live = trial.state in LIVE and trial.number != mine.number
+            is_other = is_live and trial.user_attrs.get("cell") == name
             if is_other and (trial.state == TrialState.COMPLETE or trial.number < mine.number):
                 return trial.number
         return None

@@ -2,7 +2,7 @@
 
 `python -m tests.soak.large_study` writes such a study twice, into a journal file and into PostgreSQL
 (minutes), and prints seconds on the clock: the whole `status` command, and for a worker that comes new
-the opening of the trials, the refill of the queue and the claim, without the imports.
+the opening of the trials and the claim, without the imports; up to a hundred cells wait in the queue.
 """
 
 import argparse
@@ -43,6 +43,7 @@ def main() -> None:
             write(study, home, options, given.trials)
             looks = [look(study.name, home) for _ in range(REPEATS)]
             with begun(study, home, options) as (folder, plan, _):
+                open_trials(folder, plan).enqueue("missing", limit=REPEATS)
                 claims = [claim(folder, plan) for _ in range(REPEATS)]
             print(f"{name}: status {told(looks)}, next claim {told(claims)}", flush=True)
 
@@ -72,9 +73,7 @@ def look(name: str, home: Path) -> float:
 def claim(folder: StudyFolder, plan: Plan) -> float:
     """Return the seconds until a worker that comes new has its next trial."""
     start = time.perf_counter()
-    trials = open_trials(folder, plan)
-    trials.enqueue("missing", limit=1)
-    claimed = trials.claim(Process.this())
+    claimed = open_trials(folder, plan).claim(Process.this())
     seconds = time.perf_counter() - start
     assert claimed is not None, "no cell was left to claim"
     return seconds
