@@ -23,10 +23,15 @@ def glance(storage: BaseStorage, study_id: int, cell: str | None = None) -> Sequ
         study_id: id in the storage.
         cell: of this cell alone, where that is quicker.
     """
-    backend = storage._backend if isinstance(storage, _CachedStorage) else None
+    backend = without_cache(storage)
     if not isinstance(backend, RDBStorage):
         return storage.get_all_trials(study_id, deepcopy=False)
     return _read(backend, study_id, cell)
+
+
+def without_cache(storage: BaseStorage) -> BaseStorage:
+    """Return the database behind Optuna's cache, which reads all trials to return those in one state."""
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
 def _read(backend: RDBStorage, study_id: int, cell: str | None) -> list[FrozenTrial]:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ablations.beats import AttributeBeats, Beat, Beats, FileBeats
 from ablations.cells import Cell
 from ablations.folder import Outline, StudyFolder
-from ablations.glance import glance
+from ablations.glance import glance, without_cache
 from ablations.processes import Process
 from ablations.records import State, Status
 from ablations.storage import open_storage, patiently
@@ -135,10 +135,8 @@ class StoredTrials:
         return patiently(lambda: glance(self.storage, self._study_id, cell))
 
     def _trials(self, *states: TrialState) -> Sequence[FrozenTrial]:
-        wanted = states or None
-        return patiently(
-            lambda: self.storage.get_all_trials(self._study_id, deepcopy=False, states=wanted)
-        )
+        storage, wanted = (without_cache(self.storage), states) if states else (self.storage, None)
+        return patiently(lambda: storage.get_all_trials(self._study_id, deepcopy=False, states=wanted))
 
 
 def _is_given_up(attributes: Mapping[str, Any], retries: int) -> bool:
