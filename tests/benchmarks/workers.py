@@ -11,10 +11,6 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ablations.study import Study
 
 
 def main() -> None:
@@ -29,6 +25,7 @@ def main() -> None:
     from ablations.runner import Options, prepare_only
     from ablations.study_files import load_study
     from tests.benchmarks.common import silence
+    from tests.benchmarks.gpu import trials_seconds
     from tests.benchmarks.tracking_overhead import QUICKSTART, SMALL, spread, told
 
     changes = SMALL | {"ppo.iterations": given.iterations, "seeds": given.trials}
@@ -41,26 +38,12 @@ def main() -> None:
             for workers in (1, 2) if pair % 2 else (2, 1):
                 home = Path(scratch, f"{pair}-{workers}")
                 shutil.copytree(prepared / "prepared", home / "prepared")
-                seconds[workers].append(run(study, home, workers))
+                seconds[workers].append(trials_seconds(study, home, workers, "cpu"))
     print(f"{given.pairs} studies of {given.trials} trials of {given.iterations} iterations each")
     for workers, measured in seconds.items():
         print(f"{workers} worker(s): {told(spread(measured), '.1f')} s")
     ratios = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
     print(f"speedup={told(spread(ratios), '.2f')}")
-
-
-def run(study: "Study", home: Path, workers: int) -> float:
-    """Run a study; return the seconds from the first trial's start to the last one's end."""
-    from ablations.opening import open_trials
-    from ablations.runner import Options, ablate, begun
-
-    options = Options(workers=workers, threads=1)
-    ablate(study, home, options)
-    with begun(study, home, options) as (folder, plan, _):
-        done = open_trials(folder, plan).study.trials
-    begins = [trial.datetime_start for trial in done if trial.datetime_start]
-    ends = [trial.datetime_complete for trial in done if trial.datetime_complete]
-    return (max(ends) - min(begins)).total_seconds()
 
 
 if __name__ == "__main__":
