@@ -59,7 +59,6 @@ def test_every_claim_has_a_section_with_its_generated_part_and_a_paragraph() -> 
         assert after.strip(), "the honest paragraph is missing"
 
 
-@pytest.mark.skipif(not KEPT.is_file(), reason="docs/paper/verdicts.json: the runs are not done yet")
 def test_the_page_says_what_was_kept() -> None:
     page = PAGE.read_text(encoding="utf-8")
     command = kept()["commands"][-1]
