@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 QUICK  ?=
 
-.PHONY: help quickstart test check bench calibrate soak paper ui example clean
+.PHONY: help quickstart test check bench calibrate soak paper recipes ui example clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ soak: $(VENV)/installed-dev ## Faults at full size: databases locked for 30 s, a
 paper: $(VENV)/installed ## Run the studies of the PPO paper, figure by figure, and decide its claims (hours; goes on where it was)
 	$(BIN)/python -m ablations.paper $(ARGS)
 	$(BIN)/workbench claims --home runs/paper
+
+recipes: $(VENV)/installed ## Compare every published recipe, and the parts of PPO-max, on both embedded tasks (hours; goes on where it was)
+	for study in leave_one_out add_one_in recipes; do \
+	  $(BIN)/workbench ablate ablations/studies/$$study.yaml $(ARGS) && \
+	  $(BIN)/workbench ablate ablations/studies/$$study.yaml --set name=$${study}_randomwalks --set task.name=randomwalks \
+	    --set ppo.max_response_tokens=10 $(ARGS) || exit; done
 
 ui: $(VENV)/installed ## Open the MLflow UI on your runs
 	$(BIN)/workbench ui

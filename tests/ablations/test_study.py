@@ -131,7 +131,6 @@ def test_every_study_that_comes_with_the_project_is_sound(file: Path) -> None:
     assert load_study(file).recipes
 
 
-@pytest.mark.parametrize("name", ["recipes", "recipes_randomwalks"])
-def test_a_study_of_recipes_compares_every_published_one(name: str) -> None:
-    study = load_study(Path(__file__).parents[2] / "ablations" / "studies" / f"{name}.yaml")
+def test_the_study_of_recipes_compares_every_published_one() -> None:
+    study = load_study(Path(__file__).parents[2] / "ablations" / "studies" / "recipes.yaml")
     assert {name: arm.recipe for name, arm in study.arms.items()} == {name: name for name in recipes()}
