@@ -17,13 +17,16 @@ ARMS = ("vanilla", "ppo_max")
 """The arm that collapses and the arm that holds."""
 
 
-def advantage_of_action_space(arms: Arms) -> FloatArray:
+def advantage_of_action_space(arms: Arms, pair: tuple[str, str] = ARMS) -> FloatArray:
     """Return, for each seed with a collapse, mean area of ACTION_SPACE less that of the others, [n].
 
     A seed's area is over pairs of moments of its own two runs, in the direction that the runs of the
     other seeds show.
+
+    Args:
+        pair: the arm that collapses and the arm that holds.
     """
-    traces = two_arms(arms)
+    traces = two_arms(arms, pair)
     ours, theirs = (
         np.mean([areas_by_seed(traces, monitor) for monitor in monitors], axis=0)
         for monitors in (ACTION_SPACE, REWARD_AND_LOSSES)
@@ -47,27 +50,27 @@ def _area(pairs: roc.Pairs, seed: "np.ndarray[tuple[int], np.dtype[np.int64]]", 
     return 0.5 + direction * float(mine.gain.sum()) / count if count else float("nan")
 
 
-def lead_of_action_space(arms: Arms) -> FloatArray:
+def lead_of_action_space(arms: Arms, pair: tuple[str, str] = ARMS) -> FloatArray:
     """Return, for each seed with a collapse, mean lead of ACTION_SPACE less that of the others, [n]."""
-    lead = leads_by_seed(arms)
+    lead = leads_by_seed(arms, pair)
     ours, theirs = (lead[list(monitors)].mean(axis=1) for monitors in (ACTION_SPACE, REWARD_AND_LOSSES))
     return _known((ours - theirs).to_numpy(np.float64))
 
 
-def leads_by_seed(arms: Arms) -> pd.DataFrame:
+def leads_by_seed(arms: Arms, pair: tuple[str, str] = ARMS) -> pd.DataFrame:
     """Return the lead of each monitor, a column, for each seed with a collapse, a row.
 
     A monitor whose alarm does not go off before the collapse leads by 0 iterations.
     """
-    times = alarm_times_of(two_arms(arms))
-    times = times[(times["arm"] == ARMS[0]) & times["collapse"].notna()]
+    times = alarm_times_of(two_arms(arms, pair))
+    times = times[(times["arm"] == pair[0]) & times["collapse"].notna()]
     return times.assign(lead=times["lead"].fillna(0.0)).pivot_table("lead", "seed", "monitor")
 
 
-def two_arms(arms: Arms) -> Traces:
-    """Return the traces of the runs of ARMS alone."""
+def two_arms(arms: Arms, pair: tuple[str, str] = ARMS) -> Traces:
+    """Return the traces of the runs of two arms alone."""
     traces = traces_of(arms.study)
-    kept = traces.runs["arm"].isin(ARMS).to_numpy(bool)
+    kept = traces.runs["arm"].isin(pair).to_numpy(bool)
     return replace(
         traces,
         runs=traces.runs[kept].reset_index(drop=True),

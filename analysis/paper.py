@@ -74,16 +74,17 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
 
 def _row(verdict: Verdict) -> dict[str, Any]:
     part = verdict.deciding
-    told = _part(part) if part else dict.fromkeys(("part", "unit", "effect", "low", "high"))
+    told = part_row(part) if part else dict.fromkeys(("part", "unit", "effect", "low", "high"))
     return {
         **{"id": verdict.id, "figure": verdict.figure, "says": verdict.says},
         **{"verdict": verdict.answer, "p": _known(verdict.p), "n": 0, **told},
         "note": verdict.note,
-        "parts": [_part(one) | {"is_shown": one.is_shown} for one in verdict.parts],
+        "parts": [part_row(one) | {"is_shown": one.is_shown} for one in verdict.parts],
     }
 
 
-def _part(part: Part) -> dict[str, Any]:
+def part_row(part: Part) -> dict[str, Any]:
+    """Return a part as plain data."""
     found = part.estimate
     return {
         **{"part": part.what, "unit": part.unit, "kind": part.kind, "bound": part.bound},

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from analysis import afterwards
 from analysis.claims import Open
 from analysis.paper import judge, kept, save
 from analysis.paper_figures import PAPER_FIGURES, save_figures
@@ -10,7 +11,8 @@ from analysis.paper_page import filled
 from analysis.paper_runs import facts_of_runs
 from analysis.verdicts import Verdict
 
-STUDIES = tuple(dict.fromkeys(name for one in PAPER_FIGURES for name in (*one.needs, *one.also)))
+DRAWN = dict.fromkeys(name for one in PAPER_FIGURES for name in (*one.needs, *one.also))
+STUDIES = (*DRAWN, *afterwards.STUDIES)
 """Every study of the paper, by its number."""
 HOME = "runs/paper"
 """The folder in which `make paper` runs the studies."""
@@ -33,6 +35,7 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
     """
     about = facts_of_runs(open_study, STUDIES) | {"commands": _commands(setting)}
     about["figures"] = [] if setting else save_figures(open_study, folder, tell)
+    about["afterwards"] = {} if setting else afterwards.looked_at(open_study)
     file, verdicts = _file(folder, setting), judge(open_study)
     save(verdicts, about, file)
     tell(f"{file.name}: {about['runs']} runs")

@@ -15,6 +15,7 @@ CLAIM_HEAD = (
     "| what had to be shown | bound | effect | 95 % interval | n | shown |",
     "|---|---|---|---|---|---|",
 )
+LOOK_HEAD = ("| what was looked at | effect | 95 % interval | n |", "|---|---|---|---|")
 _PART = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.S)
 
 
@@ -34,6 +35,7 @@ def filled(page: str, kept: Kept, carried: Mapping[str, Kept]) -> str:
     parts = {"runs": _runs(kept), "summary": _summary(kept["claims"])}
     parts["settings"] = _settings(kept, carried)
     parts |= {row["id"]: _claim(row, kept["figures"]) for row in kept["claims"]}
+    parts |= {name: f"{parts[name]}\n\n{_look(look)}" for name, look in kept["afterwards"].items()}
     asked = [name for _, name, _ in _PART.findall(page)]
     if sorted(asked) != sorted(parts):
         wrong = ", ".join(sorted(set(asked) ^ set(parts))) or "one that is there twice"
@@ -125,12 +127,22 @@ def _figure(figure: Mapping[str, Any], claim: str) -> str:
     return f"{image}\n\n*{figure['title']}. {figure['caption']}*"
 
 
+def _look(look: Mapping[str, Any]) -> str:
+    """Write what was looked at when the verdict was known."""
+    lines = [f"| {' | '.join([part['part'], *_found(part)])} |" for part in look["parts"]]
+    return f"**Looked at afterwards**: {look['question']}\n\n" + "\n".join([*LOOK_HEAD, *lines])
+
+
 def _part(part: Mapping[str, Any]) -> str:
     bound = f"> {part['bound']:.3g}" if part["kind"] == "above" else f"within ± {part['bound']:.3g}"
-    ends = "–" if part["low"] is None else f"{_number(part['low'])} to {_number(part['high'])}"
     shown = "yes" if part["is_shown"] else "no"
-    effect = f"{_number(part['effect'])} {part['unit']}"
-    return f"| {' | '.join([part['part'], bound, effect, ends, str(part['n']), shown])} |"
+    return f"| {' | '.join([part['part'], bound, *_found(part), shown])} |"
+
+
+def _found(part: Mapping[str, Any]) -> list[str]:
+    """Write effect, interval and n, a cell each."""
+    ends = "–" if part["low"] is None else f"{_number(part['low'])} to {_number(part['high'])}"
+    return [f"{_number(part['effect'])} {part['unit']}", ends, str(part["n"])]
 
 
 def _effect(part: Mapping[str, Any]) -> str:

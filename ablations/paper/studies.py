@@ -14,8 +14,10 @@ ORDER = (
     *("figure_04", "figure_08", "figure_07", "figure_15", "figure_09", "figure_06", "figure_02"),
     *("reward_model_few_pairs", "reward_model_many_pairs", "reward_model_early", "figure_03"),
     *("figure_12", "figure_17", "figure_19", "figure_16", "figure_18", "figure_14"),
+    *("afterwards_entropy", "afterwards_kl", "afterwards_few_pairs", "afterwards_short"),
 )
-"""Lenders before borrowers; those that the weightiest claims need come first."""
+"""Lenders before borrowers; those that the weightiest claims need come first, and last those that were
+added to see why a claim failed."""
 CARRIED = ("figure_04", "figure_08", "figure_07", "figure_15", "figure_09")
 """Studies that are run again under other settings: those of C04, C05, C08, C10 and C14."""
 LADDER = ("figure_02", "reward_model_few_pairs", "reward_model_many_pairs")

@@ -12,6 +12,7 @@ from analysis.claims import CLAIMS, Open
 from analysis.evidence import Arms
 from analysis.paper import study_name
 from analysis.paper_figures import PAPER_FIGURES, PLACES, PaperFigure, draw_figure, save_figures
+from analysis.paper_keeping import DRAWN
 from analysis.paper_keeping import STUDIES as NUMBERS
 from analysis.selection import colour, dashes, marker
 from tests.analysis.made_paper import SEEDS, STUDIES, open_made
@@ -68,14 +69,14 @@ def test_a_legend_is_not_cut_off(number: str, width: float) -> None:
     assert drawn.get_window_extent().x1 <= found.bbox.x1
 
 
-def test_every_study_is_in_a_figure_and_every_claim_has_one() -> None:
+def test_every_study_is_counted_and_every_claim_has_a_figure() -> None:
     assert sorted(study_name(number) for number in NUMBERS) == sorted(STUDIES)
     told = dict.fromkeys(claim for one in PAPER_FIGURES for claim in one.claims)
     assert list(told) == [claim.id for claim in CLAIMS]
 
 
 def test_lent_runs_look_as_at_their_lender_and_the_arms_of_a_figure_differ() -> None:
-    for study in STUDIES.values():
+    for study in (STUDIES[study_name(number)] for number in DRAWN):
         assert len({PLACES[arm] for arm in study.arms}) == len(study.arms)
         for arm, address in study.lent.items():
             assert PLACES[arm] == PLACES[address.partition("/")[2]]

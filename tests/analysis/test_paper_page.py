@@ -23,6 +23,14 @@ ABOUT = {
     "figures": [
         {"name": "figure_04", "title": "Figure 4: made", "claims": ["C01", "C02"], "caption": "4 seeds."}
     ],
+    "afterwards": {
+        "C02": {
+            "question": "Why?",
+            "parts": [
+                {"part": "lost", "unit": "gold", "effect": -2.0, "low": -2.5, "high": -1.5, "n": 10}
+            ],
+        }
+    },
 }
 
 
@@ -85,6 +93,15 @@ def test_a_figure_is_shown_once_and_a_claim_without_verdict_says_why(file: Path)
     assert "**Not run**: 2 seeds are there and 6 are needed." in page
     assert "**Not run**: study figure_06 is not there." in page
     assert "Of 3 claims: 1 reproduced, 2 not run." in page
+
+
+def test_what_was_looked_at_afterwards_follows_the_verdict_of_its_claim(file: Path) -> None:
+    page = filled(MADE, kept(file), {})
+    own = page.partition("<!-- C02: begin -->")[2].partition("<!-- C02: end -->")[0]
+    verdict, _, look = own.partition("**Looked at afterwards**: Why?")
+    assert "**Not run**" in verdict
+    assert "| lost | −2.00 gold | −2.50 to −1.50 | 10 |" in look
+    assert page.count("Looked at afterwards") == 1
 
 
 def test_the_page_says_what_was_run_by_which_rules(file: Path) -> None:
