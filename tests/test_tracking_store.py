@@ -34,10 +34,10 @@ def rows(database: Path, query: str) -> list[tuple[object, ...]]:
         return db.execute(query).fetchall()
 
 
-def exported(store: Store, target: Path) -> Path:
+def exported(store: Store, target: Path, *studies: str) -> Path:
     database = sqlite_file(store.uri)
     assert database
-    export_example(database, "mine", target)
+    export_example(database, studies or ["mine"], target)
     return target / "mlflow.db"
 
 
@@ -46,6 +46,19 @@ def test_only_the_study_and_its_summary_are_exported(store: Store, tmp_path: Pat
     names = rows(database, "SELECT name FROM experiments ORDER BY name")
     assert [name for (name,) in names] == ["Default", "mine", "mine/summary"]
     assert rows(database, "SELECT count(*) FROM metrics") == [(2 * STEPS,)]
+
+
+def test_several_studies_are_exported_together(store: Store, tmp_path: Path) -> None:
+    database = exported(store, tmp_path / "example", "mine", "other")
+    names = rows(database, "SELECT name FROM experiments ORDER BY name")
+    assert [name for (name,) in names] == ["Default", "mine", "mine/summary", "other"]
+    assert rows(database, "SELECT count(*) FROM metrics") == [(3 * STEPS,)]
+
+
+def test_indexes_that_a_small_store_does_not_need_are_left_out(store: Store, tmp_path: Path) -> None:
+    query = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'index_metrics_run_uuid%'"
+    assert rows(sqlite_file(store.uri) or Path(), query) == [(len(tracking_store.SPARED),)]
+    assert rows(exported(store, tmp_path / "example"), query) == [(0,)]
 
 
 def test_uris_hold_at_any_path(store: Store, tmp_path: Path) -> None:
@@ -80,7 +93,7 @@ def test_a_study_that_does_not_fit_is_refused(
 
 def test_an_unknown_study_names_the_nearest(store: Store, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean 'mine'"):
-        export_example(sqlite_file(store.uri) or Path(), "mien", tmp_path / "example")
+        export_example(sqlite_file(store.uri) or Path(), ["mien"], tmp_path / "example")
 
 
 def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:

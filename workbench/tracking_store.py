@@ -17,9 +17,12 @@ from urllib.request import urlopen
 from workbench.names import unknown
 
 EXAMPLE = "mlruns.example"
-LIMIT_BYTES = 10_000_000
+LIMIT_BYTES = 20_000_000
 REPEATED = shutil.ignore_patterns("*.svg", "*.html", "curves.csv")
 """Artifacts left out of an exported store: the report's page and its figures once more as SVG."""
+SPARED = ("index_metrics_run_uuid", "index_metrics_run_uuid_key_step")
+"""Indexes of MLflow's that take as much room as the metrics, and are not missed in a small store, whose
+primary key begins with the metric."""
 THINNINGS = (1, 2, 5, 10, 20, 50)
 START_SECONDS = 120.0
 
@@ -88,20 +91,20 @@ def example_copy(example: Path, cache: Path) -> tuple[Path, Path]:
     return copy / "mlflow.db", copy / "artifacts"
 
 
-def export_example(database: Path, study: str, target: Path) -> int:
-    """Write one study and its summary as a small store with URIs that hold at any path.
+def export_example(database: Path, studies: Sequence[str], target: Path) -> int:
+    """Write studies and their summaries as a small store with URIs that hold at any path.
 
-    Steps between evaluations are thinned out evenly until the folder is below 10 MB; first and last
+    Steps between evaluations are thinned out evenly until the folder is below 20 MB; first and last
     steps, evaluations at kept steps, and end-of-run metrics stay.
 
     Args:
         database: SQLite file of the store.
-        study: name of the study.
+        studies: their names; one whose arms another lends has no runs of its own for them.
         target: folder to write; must not hold anything.
     Returns:
         every how many steps are kept.
     Raises:
-        ValueError: if the target is not empty, the study is not there, or it stays too large.
+        ValueError: if the target is not empty, a study is not there, or they stay too large.
     """
     if target.is_dir() and any(target.iterdir()):
         raise ValueError(f"{target} is not empty; delete it or name another folder")
@@ -111,25 +114,28 @@ def export_example(database: Path, study: str, target: Path) -> int:
     for every in THINNINGS:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _export(database, study, partial, every)
+        _export(database, studies, partial, every)
         if _size(partial) < LIMIT_BYTES:
             target.rmdir() if target.is_dir() else None
             partial.rename(target)
             return every
     shutil.rmtree(partial)
-    raise ValueError(f"study {study} does not fit into {LIMIT_BYTES / 1e6:.0f} MB, however thinned")
+    named = ", ".join(studies)
+    raise ValueError(f"{named} does not fit into {LIMIT_BYTES / 1e6:.0f} MB, however thinned")
 
 
-def _export(database: Path, study: str, target: Path, every: int) -> None:
+def _export(database: Path, studies: Sequence[str], target: Path, every: int) -> None:
     copy = target / "mlflow.db"
     with closing(sqlite3.connect(f"file:{database.resolve()}?mode=ro", uri=True)) as source:
         with closing(sqlite3.connect(copy)) as db:
             source.backup(db)
     with closing(sqlite3.connect(copy, isolation_level=None)) as db:
-        kept = _keep_only(db, study)
+        kept = _keep_only(db, studies)
         _copy_artifacts(db, kept, target / "artifacts")
         _make_portable(db)
         _thin(db, every)
+        for index in SPARED:
+            db.execute(f"DROP INDEX IF EXISTS {index}")
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("VACUUM")
 
@@ -148,12 +154,14 @@ def _thin(db: sqlite3.Connection, every: int) -> None:
     )
 
 
-def _keep_only(db: sqlite3.Connection, study: str) -> list[str]:
-    """Delete every experiment but the study's two and MLflow's own Default; return the kept ids."""
+def _keep_only(db: sqlite3.Connection, studies: Sequence[str]) -> list[str]:
+    """Delete every experiment but the studies' two and MLflow's own Default; return the kept ids."""
     names = dict(db.execute("SELECT name, experiment_id FROM experiments"))
-    if study not in names:
-        raise ValueError(unknown("study", study, (n for n in names if not n.endswith("/summary"))))
-    kept = [str(names[name]) for name in (study, f"{study}/summary") if name in names]
+    for study in studies:
+        if study not in names:
+            raise ValueError(unknown("study", study, (n for n in names if not n.endswith("/summary"))))
+    wanted = [name for study in studies for name in (study, f"{study}/summary")]
+    kept = [str(names[name]) for name in wanted if name in names]
     db.execute("CREATE TEMP TABLE kept_experiment AS SELECT experiment_id FROM experiments WHERE 0")
     db.executemany("INSERT INTO kept_experiment VALUES (?)", [(i,) for i in [*kept, "0"]])
     db.execute(

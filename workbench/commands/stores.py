@@ -68,14 +68,14 @@ def ui(
             return
 
 
-def export_example(study: str, target: Path, home: HomeOption = HOME) -> None:
-    """Write one study as a small store that opens at any path.
+def export_example(studies: list[str], target: Path, home: HomeOption = HOME) -> None:
+    """Write one study, or several, as a small store that opens at any path.
 
-    Example: workbench example export quickstart mlruns.example
+    Example: workbench example export quickstart figure_04 mlruns.example
     """
     from workbench import tracking_store
 
-    every = tracking_store.export_example(home / "mlflow.db", study, target)
+    every = tracking_store.export_example(home / "mlflow.db", studies, target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     kept = "every step" if every == 1 else f"every {every}th step"
     typer.echo(f"{target}: {size / 1e6:.1f} MB, {kept}")
