@@ -6,11 +6,11 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from workbench import arithmetic
-from workbench.arithmetic import affine, gelu
+from workbench.arithmetic import affine, gelu, linear
 from workbench.packing import Rows
 
-SIZES = [(300, 16, 48), (7, 256, 256), (300, 256, 512), (256, 512, 256)]
-"""Rows, inputs and outputs: too few weights for oneDNN, too few rows, wider outputs, wider inputs."""
+SIZES = [(300, 16, 48), (1, 256, 256), (7, 256, 256), (300, 256, 512), (256, 512, 256)]
+"""Rows, inputs and outputs: too few weights for oneDNN, one row, few, wider outputs, wider inputs."""
 
 
 @pytest.mark.parametrize("has_product", [True, False])
@@ -32,6 +32,33 @@ def test_affine_maps_and_their_gradients_equal_those_of_torch(
     for ours, theirs in zip(*found, strict=True):
         assert ours.shape == theirs.shape
         assert_close(ours, theirs, rtol=2e-5, atol=2e-5 * rows**0.5)
+
+
+@pytest.mark.parametrize("shape", [(5, 256), (3, 4, 256), (0, 256)])
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("out", [32, 512])
+def test_a_last_layer_and_its_gradients_equal_the_layers_own(
+    shape: tuple[int, ...], has_bias: bool, out: int
+) -> None:
+    torch.manual_seed(0)
+    layer, inputs = torch.nn.Linear(shape[-1], out, bias=has_bias), torch.randn(shape)
+    found = []
+    for function in (lambda values: linear(values, layer), layer):
+        leaf = inputs.clone().requires_grad_()
+        layer.zero_grad()
+        result = function(leaf)
+        result.square().sum().backward()
+        found.append([result.detach(), leaf.grad, *(p.grad for p in layer.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        assert_close(ours, theirs, rtol=2e-5, atol=1e-4)
+    assert layer.weight.grad is not None and layer.weight.grad.is_contiguous()
+
+
+def test_rows_come_in_few_numbers() -> None:
+    counts = [len(arithmetic._padded(torch.zeros(n, 1))) for n in (1, 8, 9, 33, 100, 129, 600, 1025)]
+    assert counts == [8, 8, 16, 40, 112, 160, 640, 1152]
+    # by 8 up to 64: 8 numbers; then 4 between each two powers of two up to 1,024: 4 · 4
+    assert len({len(arithmetic._padded(torch.zeros(n, 1))) for n in range(1, 1025)}) == 24
 
 
 def test_gelu_is_as_exact_as_torchs_over_its_whole_range() -> None:

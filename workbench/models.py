@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench import gpt2
+from workbench.arithmetic import linear
 from workbench.loading import load_causal, load_scorer
 from workbench.packing import Rows, Wanted
 from workbench.parallel import process
@@ -42,7 +43,7 @@ class Policy(nn.Module):
         """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
         config = self.model.config
         with in_full_precision(hidden):
-            logits: Tensor = self.model.get_output_embeddings()(hidden.float())
+            logits = linear(hidden.float(), self.model.get_output_embeddings())
         if (scale := getattr(config, "logit_scale", None)) is not None:
             logits = logits * scale
         if (scaling := getattr(config, "logits_scaling", None)) is not None:
