@@ -31,8 +31,13 @@ class Arms:
 
     @cached_property
     def score_unit(self) -> float:
-        """Standard deviation of the reward-model scores of the SFT policy's responses."""
-        return float(self.study.prepared["start"]["proxy_std"])
+        """Standard deviation of the reward-model scores of the SFT policy's responses.
+
+        Over those of a run's first rollout; the median of all runs, as each seed may have a reward model
+        of its own, and a few arms start elsewhere.
+        """
+        first = start("reward/proxy_std")
+        return float(np.nanmedian([first(self.study, str(run)) for run in self.study.runs["run_id"]]))
 
     def of(self, arm: str, quantity: Quantity) -> "pd.Series[float]":
         """Return a quantity of an arm by seed.

@@ -1,7 +1,7 @@
 """The paper's claims: each rule asks for arms that its studies train, and finds what is planted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,12 @@ class Asked(Arms):
 def study(curves: dict[str, dict[str, FloatArray]], arms: list[str]) -> Arms:
     """Make a study with curves by metric and arm, [SEEDS, STEPS] each."""
     finals = {"final/gold": np.zeros((SEEDS, len(arms)))}
-    made = made_study(finals, arms, curves=curves)
-    return Arms(replace(made, prepared={"start": {"proxy_std": 2.0, "gold_std": 1.0}}))
+    return Arms(made_study(finals, arms, curves=curves | unit(arms, SEEDS)))
+
+
+def unit(arms: list[str], seeds: int) -> dict[str, dict[str, FloatArray]]:
+    """Make the spread of scores that starts at σ = 2 and is no unit later on."""
+    return {"reward/proxy_std": {arm: np.tile([2.0, 9.0], (seeds, 1)) for arm in arms}}
 
 
 def flat(level: float, noise: float = 0.01) -> FloatArray:
@@ -69,15 +73,12 @@ def test_a_rule_asks_for_arms_that_its_studies_have(claim: Claim) -> None:
 
     def open_study(name: str) -> Arms:
         arms = list(STUDIES[study_name(name)].arms)
-        made = replace(made_study({"final/gold": np.zeros((6, len(arms)))}, arms), prepared=START)
+        made = made_study({"final/gold": np.zeros((6, len(arms)))}, arms, curves=unit(arms, 6))
         return asked.setdefault(name, Asked(made))
 
     parts = list(claim.rule(open_study))
     assert parts and all(len(part.values) == 6 for part in parts)
     assert all(set(arms.names) <= set(STUDIES[study_name(name)].arms) for name, arms in asked.items())
-
-
-START = {"start": {"proxy_std": 2.0, "gold_std": 1.0}}
 
 
 def kl_weights(kl: tuple[float, float, float], score: tuple[float, float, float]) -> Arms:
