@@ -11,9 +11,10 @@ from ablations.study_files import load_study, make_study
 
 FOLDER = Path(__file__).parent
 ORDER = (
-    *("figure_04", "figure_08", "figure_07", "figure_15", "figure_09", "figure_06", "figure_02"),
-    *("reward_model_few_pairs", "reward_model_many_pairs", "reward_model_early", "figure_03"),
-    *("figure_12", "figure_17", "figure_19", "figure_16", "figure_18", "figure_14"),
+    *("figure_04", "figure_08", "figure_07", "figure_15", "figure_12"),
+    *("figure_02", "reward_model_few_pairs", "reward_model_many_pairs"),
+    *("reward_model_early", "figure_03", "figure_17", "figure_18", "figure_16", "figure_19"),
+    *("figure_06", "figure_14", "figure_09"),
     *("afterwards_entropy", "afterwards_kl", "afterwards_few_pairs", "afterwards_short"),
 )
 """Lenders before borrowers; those that the weightiest claims need come first, and last those that were
