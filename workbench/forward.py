@@ -122,7 +122,7 @@ def _policy_outputs(
     """Return what the policy says of each response token, each [B, T], as far as it is needed."""
     needs, policy = recipe.needs, models.policy
     raw = policy.logits(policy.states(batch)).float()
-    logits = raw / sampling.log_prob_temperature
+    logits = _tempered(raw, sampling.log_prob_temperature)
     normaliser = logits.logsumexp(-1)
     chosen = logits.gather(-1, batch.target[:, None]).squeeze(-1)
     said = {"log_prob": batch.spread(chosen - normaliser)}
@@ -189,4 +189,9 @@ def _chunks(count: int, policy: Policy) -> tuple[Tensor, ...]:
 
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    return (logits.float() / temperature).log_softmax(-1)
+    return _tempered(logits.float(), temperature).log_softmax(-1)
+
+
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
+    """Divide logits by a temperature; the usual one needs no copy of them."""
+    return logits if temperature == 1 else logits / temperature
