@@ -55,7 +55,7 @@ def load(
     return Study(
         name=study,
         spec=spec,
-        prepared=_json_tag(study, raw.tags, "workbench.prepared"),
+        prepared=_prepared(_json_tag(study, raw.tags, "workbench.prepared"), runs),
         runs=runs,
         metrics=_points(runs, raw.points),
         params=params,
@@ -82,6 +82,14 @@ def _json_tag(study: str, tags: dict[str, str], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"tag {key} of study {study!r} must be a JSON object, got {value!r}")
     return value
+
+
+def _prepared(told: dict[str, Any], runs: pd.DataFrame) -> dict[str, Any]:
+    """Leave out the start's scores where each seed has a reward model, and so a zero, of its own."""
+    if "reward_model" not in runs or runs["reward_model"].nunique() < 2:
+        return told
+    start = {key: value for key, value in told.get("start", {}).items() if "proxy" not in key}
+    return told | {"start": start}
 
 
 def _spec(study: str, tags: dict[str, str], runs: pd.DataFrame) -> dict[str, Any]:

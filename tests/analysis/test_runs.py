@@ -171,3 +171,18 @@ def test_a_store_is_only_read(make_store: Callable[[Plan], str]) -> None:
     before = file.read_bytes()
     load("demo", uri)
     assert file.read_bytes() == before
+
+
+def test_scores_of_the_start_are_left_out_where_each_seed_has_its_own_reward_model(
+    make_store: Callable[[Plan], str],
+) -> None:
+    uri = make_store(SMALL)
+    whole = load("small", uri).prepared
+    for seed in (0, 1):
+        for arm in ("a", "b"):
+            tag = ("reward_model", f'{{"accuracy": 0.7{seed}}}', run_of(uri, f"{arm}/s{seed}"))
+            edit(uri, lambda db, tag=tag: db.execute("INSERT INTO tags VALUES (?,?,?)", tag))  # type: ignore[misc]
+    own = load("small", uri).prepared
+    gone = {"proxy", "proxy_std"}
+    assert gone <= set(whole["start"])
+    assert own == whole | {"start": {k: v for k, v in whole["start"].items() if k not in gone}}
