@@ -25,7 +25,7 @@ def number(what: str, unit: str, values: FloatArray) -> Part:
 
 
 def c05(study: Open) -> Iterator[Part]:
-    """Do the losses still warn first where both arms start from the same critic, with a KL penalty?"""
+    """And beside an arm whose critic starts as vanilla PPO's does, that with the KL penalty?"""
     arms, pair = study("07"), ("vanilla", "kl_penalty")
     area = advantage_of_action_space(arms, pair)
     yield number("area, action space less reward and losses", "area", area)
