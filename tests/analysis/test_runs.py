@@ -178,10 +178,12 @@ def test_scores_of_the_start_are_left_out_where_each_seed_has_its_own_reward_mod
 ) -> None:
     uri = make_store(SMALL)
     whole = load("small", uri).prepared
-    for seed in (0, 1):
-        for arm in ("a", "b"):
-            tag = ("reward_model", f'{{"accuracy": 0.7{seed}}}', run_of(uri, f"{arm}/s{seed}"))
-            edit(uri, lambda db, tag=tag: db.execute("INSERT INTO tags VALUES (?,?,?)", tag))  # type: ignore[misc]
+    tags = [
+        ("reward_model", f'{{"accuracy": 0.7{seed}}}', run_of(uri, f"{arm}/s{seed}"))
+        for arm in ("a", "b")
+        for seed in (0, 1)
+    ]
+    edit(uri, lambda db: db.executemany("INSERT INTO tags VALUES (?,?,?)", tags))
     own = load("small", uri).prepared
     gone = {"proxy", "proxy_std"}
     assert gone <= set(whole["start"])
