@@ -41,6 +41,13 @@ def unit(arms: list[str], seeds: int) -> dict[str, dict[str, FloatArray]]:
     return {"reward/proxy_std": {arm: np.tile([2.0, 9.0], (seeds, 1)) for arm in arms}}
 
 
+def test_the_unit_of_scores_is_their_spread_at_the_start_of_most_runs() -> None:
+    spread = np.array([[1.0, 9.0], [2.0, 9.0], [40.0, 9.0]])  # the median of 1, 2 and 40 is 2
+    curves = {"reward/proxy_std": {"a": spread}}
+    made = made_study({"final/gold": np.zeros((3, 1))}, ["a"], curves=curves)
+    assert Arms(made).score_unit == 2.0
+
+
 def flat(level: float, noise: float = 0.01) -> FloatArray:
     return level + noise * np.random.default_rng(0).normal(size=(SEEDS, STEPS))
 
