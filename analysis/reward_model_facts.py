@@ -25,8 +25,8 @@ def margin_spread(study: Study, run_id: str) -> float:
     return float(facts(study, run_id).get("margin_std", np.nan))
 
 
-def early_share(study: Study, run_id: str) -> float:
-    """Return the share of the whole rise in accuracy that a fifth of the first epoch brings.
+def early_share(study: Study, run_id: str, by: float = 0.2) -> float:
+    """Return the share of the whole rise in accuracy that a fifth of the first epoch brings, or `by`.
 
     Accuracy at that step is interpolated between the steps at which it was measured; the rise ends at
     the last of these.
@@ -36,6 +36,6 @@ def early_share(study: Study, run_id: str) -> float:
     if len(curve) < 3 or not epoch:
         return float("nan")
     steps, values = np.array([[point["step"], point["accuracy"]] for point in curve]).T
-    early = float(np.interp(0.2 * epoch, steps, values))
+    early = float(np.interp(by * epoch, steps, values))
     rise = values[-1] - values[0]
     return (early - float(values[0])) / float(rise) if rise > 0 else float("nan")

@@ -16,6 +16,7 @@ ORDER = (
     *("reward_model_early", "figure_03", "figure_17", "figure_18", "figure_16", "figure_19"),
     *("figure_06", "figure_14", "figure_09"),
     *("afterwards_entropy", "afterwards_kl", "afterwards_few_pairs", "afterwards_short"),
+    *("afterwards_early", "afterwards_slow"),
 )
 """Lenders before borrowers; those that the weightiest claims need come first, and last those that were
 added to see why a claim failed."""

@@ -21,7 +21,7 @@ METRICS = (
     *{*paper_curves.COLLAPSE, *paper_curves.STARTS, *paper_curves.EVERYTHING, *paper_curves.WITH_VALUES},
     *(f"reward/q{quantile}" for quantile in ("05", "25", "50", "75", "95")),
     *(f"eval/{kind}_{share}" for kind in ("helpful", "harmless") for share in SHARES),
-    *("eval/gold", "eval/proxy", "reward/proxy_std"),
+    *("eval/gold", "eval/proxy", "reward/proxy_std", "policy/entropy"),
 )
 REWARD_MODEL = {
     **{"accuracy": 0.7, "margin_mean": 1.0, "margin_std": 2.0, "steps_per_epoch": 100},

@@ -1,6 +1,7 @@
 """What was looked at when verdicts were known: numbers of the studies that are there, and no verdict."""
 
 import numpy as np
+import pytest
 
 from analysis import evidence
 from analysis.afterwards import LOOKS, STUDIES, looked_at
@@ -24,7 +25,7 @@ def test_a_look_without_its_runs_is_left_out() -> None:
             raise LookupError(f"study {number} is not there")
         return open_made(number)
 
-    assert list(looked_at(without_own)) == ["C05"]
+    assert list(looked_at(without_own)) == ["C01", "C03", "C05", "C13"]
 
 
 def test_lasting_is_taken_from_the_arms_that_are_named() -> None:
@@ -32,3 +33,9 @@ def test_lasting_is_taken_from_the_arms_that_are_named() -> None:
     gained = arms.less("entropy_0.1", "vanilla", evidence.lasting)
     part = looked_at(open_made)["C08"]["parts"][1]
     assert part["effect"] == np.mean(gained) > 0
+
+
+def test_the_share_of_the_rise_is_taken_after_so_many_fifths_of_the_first_epoch() -> None:
+    # The made curve rises by 0.2 in four even steps of 50, an epoch is 100: 40 steps are a fifth of it.
+    parts = looked_at(open_made)["C01"]["parts"]
+    assert [part["effect"] for part in parts] == pytest.approx([0.2, 0.3])
