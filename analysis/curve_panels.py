@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from analysis.curves import Curve, curve
+from analysis.curves import Curve, curve, has_zero
 from analysis.intervals import FloatArray
 from analysis.panels import finite_rows, gap
 from analysis.runs import Study, remembered
@@ -64,16 +64,20 @@ def set_scale(set_to: Callable[..., None], values: FloatArray) -> None:
 def draw_curves(axes: Axes, study: Study, metric: str) -> None:
     """Draw one metric of all arms: line and band over seeds, or each seed where there is no band.
 
+    Scores of several reward models are drawn from each run's start on, as they share no zero.
     A line fades from where some of its runs have ended. Triangles at the foot mark collapses.
     """
-    drawn = [curve(study, metric, arm).centre for arm in shown_arms(study)]
+    is_change = not has_zero(study, metric)
+    found = {arm: curve(study, metric, arm, is_change=is_change) for arm in shown_arms(study)}
     label(axes, metric)
-    if not any(len(one) for one in drawn):
+    if not any(len(one.steps) for one in found.values()):
         gap(axes, "not recorded in this study")
         return
-    for arm in shown_arms(study):
-        draw_curve(axes, study, metric, arm, curve(study, metric, arm))
-    set_scale(axes.set_yscale, np.concatenate(drawn))
+    if is_change:
+        axes.set_ylabel(f"{axes.get_ylabel()}, change from start")
+    for arm, one in found.items():
+        draw_curve(axes, study, metric, arm, one)
+    set_scale(axes.set_yscale, np.concatenate([one.centre for one in found.values()]))
     mark_collapses(axes, study)
     axes.margins(x=0.02)
 
@@ -85,7 +89,9 @@ def draw_curve(axes: Axes, study: Study, metric: str, arm: str, found: Curve) ->
     tint, line = colour(study, arm), dashes(study, arm)
     if found.n.max() < 3:
         for run_id in study.runs_of(arm)["run_id"]:
-            axes.plot(*study.series(run_id, metric), color=tint, lw=0.7, alpha=0.5)
+            steps, values = study.series(run_id, metric)
+            zero = 0.0 if has_zero(study, metric) else values[:1]
+            axes.plot(steps, values - zero, color=tint, lw=0.7, alpha=0.5)
     style: dict[str, Any] = {"color": tint, "linestyle": line, "zorder": 3}
     axes.plot(found.steps, found.centre, alpha=0.45, **style)
     whole = found.n == found.n.max()

@@ -12,6 +12,9 @@ from analysis.selection import shown_arms
 MAX_POINTS = 200
 """Iterations of a curve for which an interval is computed; a longer curve is thinned evenly."""
 
+SCORES = ("reward/proxy", "eval/proxy")
+"""Metrics in the units of the reward model."""
+
 FEW_POINTS = 20
 """As MAX_POINTS, in the table of curves, of arms that figures do not show."""
 
@@ -28,9 +31,22 @@ class Curve:
 
 
 @remembered
-def curve(study: Study, metric: str, arm: str, max_points: int = MAX_POINTS) -> Curve:
-    """Summarise one metric of one arm over its seeds; of length 0 where no run recorded it."""
+def curve(
+    study: Study, metric: str, arm: str, max_points: int = MAX_POINTS, *, is_change: bool = False
+) -> Curve:
+    """Summarise one metric of one arm over its seeds; of length 0 where no run recorded it.
+
+    Args:
+        study: whose runs.
+        metric: name of the metric.
+        arm: name of the arm.
+        max_points: a longer curve is thinned.
+        is_change: take each run's first value from all of its values.
+    """
     steps, values = study.curves(metric, arm)
+    if is_change and len(steps):
+        first = np.isfinite(values).argmax(axis=1)
+        values = values - np.take_along_axis(values, first[:, None], axis=1)
     if len(steps) > max_points:
         kept = np.unique(np.linspace(0, len(steps) - 1, max_points).round().astype(int))
         steps, values = steps[kept], values[:, kept]
@@ -38,6 +54,11 @@ def curve(study: Study, metric: str, arm: str, max_points: int = MAX_POINTS) -> 
     steps, values = steps[there], values[:, there]
     centre, low, high = curve_interval(values)
     return Curve(steps, centre, low, high, np.isfinite(values).sum(axis=0))
+
+
+def has_zero(study: Study, metric: str) -> bool:
+    """Say whether values of different runs compare; of several reward models only the changes do."""
+    return metric not in SCORES or study.has_one_reward_model
 
 
 def curve_table(study: Study) -> pd.DataFrame:

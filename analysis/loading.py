@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import store
 from analysis.lent import with_lent
 from analysis.raw import Points, RawRun, Tell, silent
-from analysis.runs import Study
+from analysis.runs import Study, has_one_reward_model
 
 SPEC = "workbench.study"
 """Tag of an experiment that says what was asked."""
@@ -86,7 +86,7 @@ def _json_tag(study: str, tags: dict[str, str], key: str) -> dict[str, Any]:
 
 def _prepared(told: dict[str, Any], runs: pd.DataFrame) -> dict[str, Any]:
     """Leave out the start's scores where each seed has a reward model, and so a zero, of its own."""
-    if "reward_model" not in runs or runs["reward_model"].nunique() < 2:
+    if has_one_reward_model(runs):
         return told
     start = {key: value for key, value in told.get("start", {}).items() if "proxy" not in key}
     return told | {"start": start}

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis import effects
 from analysis.curve_panels import draw_curves
+from analysis.curves import has_zero
 from analysis.effect_plots import draw_intervals
 from analysis.panels import PAGE, arm_legend, gap, grid, label_foot, reference_line, styled
 from analysis.runs import Study
@@ -28,7 +29,7 @@ def monitors(study: Study, width: float = PAGE) -> Figure:
 
 def mark_start(panel: Axes, study: Study, metric: str) -> None:
     """Draw the SFT policy's level into a panel of curves, if the study knows it."""
-    if metric in study.metric_names:
+    if metric in study.metric_names and has_zero(study, metric):
         level = study.prepared.get("start", {}).get(metric.split("/")[1])
         reference_line(panel, 0.5 if metric == "eval/win_rate" else level, "SFT")
 

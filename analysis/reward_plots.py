@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.curves import curve
+from analysis.curves import curve, has_zero
 from analysis.outcomes import SHARES
 from analysis.panels import PAGE, gap, grid, styled
 from analysis.runs import Study
@@ -50,7 +50,8 @@ def _deviation(study: Study, name: str) -> float | None:
 
 
 def _change_from_start(panel: Axes, study: Study, arm: str, name: str, line: Any) -> None:
-    found = curve(study, f"eval/{name}", arm)
+    is_change = not has_zero(study, f"eval/{name}")
+    found = curve(study, f"eval/{name}", arm, is_change=is_change)
     if not len(found.steps):
         return
     given = study.prepared.get("start", {}).get(name)

@@ -60,6 +60,11 @@ class Study:
         return chosen if chosen in self.arms else next(iter(self.arms), None)
 
     @property
+    def has_one_reward_model(self) -> bool:
+        """False where seeds have reward models of their own: the scores of these share no zero."""
+        return has_one_reward_model(self.runs)
+
+    @property
     def tables(self) -> "Tables":
         """Every table of the report as a data frame, such as `study.tables.effects`."""
         from analysis.tables import tables_of  # tables are made of studies
@@ -126,6 +131,11 @@ class Study:
         """Return where an artifact of a run lies on this machine, None if it is not there."""
         run = self.runs.set_index("run_id").loc[run_id]
         return artifact_path(str(run["artifact_uri"]), name, self.tracking_uri)
+
+
+def has_one_reward_model(runs: pd.DataFrame) -> bool:
+    """Say whether all runs were rewarded by the same reward model, or do not say by which."""
+    return "reward_model" not in runs or runs["reward_model"].nunique() < 2
 
 
 def remembered(function: Callable[Concatenate[Study, P], T]) -> Callable[Concatenate[Study, P], T]:
