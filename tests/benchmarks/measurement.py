@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,8 @@ class Block:
 
     @property
     def floor_seconds(self) -> float:
-        """Seconds that the counted operations take at that rate."""
-        return sum(self.flops.values()) / self.rate
+        """Seconds that the counted operations take at the rate of `torch.mm`."""
+        return sum(self.flops.values()) / self.rates["torch.mm"]
 
     @property
     def floor_ratio(self) -> float:
@@ -82,9 +83,9 @@ class Block:
         return statistics.mean(self.ours) / self.floor_seconds
 
     @property
-    def floor_ratio_of_mm(self) -> float:
-        """The same with the floor at the rate of `torch.mm`, which may not be the fastest kernel."""
-        return self.floor_ratio * self.rates["torch.mm"] / self.rate
+    def floor_ratio_of_fastest(self) -> float:
+        """The same with the floor at the rate of the fastest kernel, which wide models are given to."""
+        return self.floor_ratio * self.rate / self.rates["torch.mm"]
 
 
 @dataclass
@@ -124,7 +125,7 @@ class Measurement:
         return Spread.of([seconds for block in self.blocks for seconds in getattr(block, side)])
 
     def floor(self, phase: str) -> float:
-        """Return the floor of one phase in seconds, the median over blocks."""
+        """Return the floor of one phase in seconds by the fastest kernel, the median over blocks."""
         passes = PASSES[phase]
         return self.spread(lambda block: sum(block.flops[p] for p in passes) / block.rate).median
 
@@ -136,9 +137,9 @@ class Measurement:
         }
 
     def last_line(self) -> str:
-        """Return the two ratios that a programme may read."""
-        trl, floor = self.spread(lambda b: b.trl_ratio), self.spread(lambda b: b.floor_ratio)
-        return f"trl_ratio={trl.median:.2f} floor_ratio={floor.median:.2f}"
+        """Return the ratios that a programme may read."""
+        names = ("trl_ratio", "floor_ratio", "floor_ratio_of_fastest")
+        return " ".join(f"{name}={self.spread(attrgetter(name)).median:.2f}" for name in names)
 
 
 def measure(case: Case, common: Common, folder: Path, *, blocks: int, seconds: float) -> Measurement:

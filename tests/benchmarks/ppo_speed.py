@@ -2,8 +2,8 @@
 
 `python -m tests.benchmarks.ppo_speed` takes about ten minutes: every case, each in a process of its
 own, then it writes its part of docs/benchmarks.md. `--case NAME` does one case, `--quick` ends within
-a minute; both write nothing. The last line is `trl_ratio=… floor_ratio=…`, where all are run that of
-the default case.
+a minute; both write nothing. The last line is `trl_ratio=… floor_ratio=… floor_ratio_of_fastest=…`,
+where all are run that of the default case.
 """
 
 import argparse

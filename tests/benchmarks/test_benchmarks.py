@@ -121,12 +121,12 @@ def test_peak_memory_is_of_the_child_alone(common: Common) -> None:
 
 
 def test_ratios_follow_from_seconds_operations_and_rate() -> None:
-    # Ours 0.5 s, TRL 2 s of which 1 s garbage collection, floor 100 / 400 = 0.25 s, by mm 0.5 s.
+    # Ours 0.5 s, TRL 2 s of which 1 s garbage collection, floor 100 / 200 = 0.5 s, by oneDNN 0.25 s.
     rates, flops = {"torch.mm": 200.0, "oneDNN": 400.0}, {"sampling": 60.0, "reference": 40.0}
     block = Block([0.4, 0.6], [1.0, 3.0], 1.0, flops, rates)
     assert (block.trl_ratio, block.trl_ratio_without_collection) == (4.0, 2.0)
-    assert (block.floor_ratio, block.floor_ratio_of_mm) == (2.0, 1.0)
-    assert Measurement(CASE, [block]).last_line() == "trl_ratio=4.00 floor_ratio=2.00"
+    assert (block.floor_ratio, block.floor_ratio_of_fastest) == (1.0, 2.0)
+    assert Measurement(CASE, [block]).last_line() == "trl_ratio=4.00 floor_ratio=1.00 floor_ratio_of_fastest=2.00"
 
 
 def test_a_measurement_survives_json(measured: Measurement) -> None:
