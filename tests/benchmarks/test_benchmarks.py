@@ -126,7 +126,8 @@ def test_ratios_follow_from_seconds_operations_and_rate() -> None:
     block = Block([0.4, 0.6], [1.0, 3.0], 1.0, flops, rates)
     assert (block.trl_ratio, block.trl_ratio_without_collection) == (4.0, 2.0)
     assert (block.floor_ratio, block.floor_ratio_of_fastest) == (1.0, 2.0)
-    assert Measurement(CASE, [block]).last_line() == "trl_ratio=4.00 floor_ratio=1.00 floor_ratio_of_fastest=2.00"
+    last_line = Measurement(CASE, [block]).last_line()
+    assert last_line == "trl_ratio=4.00 floor_ratio=1.00 floor_ratio_of_fastest=2.00"
 
 
 def test_a_measurement_survives_json(measured: Measurement) -> None:
