@@ -103,11 +103,14 @@ def evaluate(
     share = Share.of(len(minibatch.mask))
     tokens, length, mask = minibatch.tokens, minibatch.prompt_length, minibatch.mask
     batch = Batch.of(tokens[share.rows], length[share.rows], mask[share.rows])
-    by_policy = _policy_outputs(models, recipe, batch, sampling, eos)
-    said = {name: share.gather(output) for name, output in by_policy.items()}
+    said: dict[str, Tensor] = {}
+    # The critic first, whose gradients then come last: while those of the policy's tied embedding are
+    # summed, three of that size are held, and its peak should not have the critic's gradients beside it.
     if "value" in recipe.needs:
         value, end = map(share.gather, critic_outputs(models, recipe, batch))
         said["value"], said["end_value"] = recipe.value(value, mask), at_end(recipe, end)
+    by_policy = _policy_outputs(models, recipe, batch, sampling, eos)
+    said |= {name: share.gather(output) for name, output in by_policy.items()}
     if pretraining is not None:
         said["pretraining_loss"] = _language_loss(models.policy, *pretraining)
     none = torch.zeros_like(said["log_prob"])
