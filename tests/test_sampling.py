@@ -180,6 +180,27 @@ def test_logits_tricks_see_step_history_and_the_guides_logits(model: Any) -> Non
     assert list(samples.responses()[longest][:3]) in shown[3]
 
 
+@pytest.mark.parametrize("model", [tiny_gpt2(), tiny_llama()], ids=["gpt2", "llama"])
+def test_autograd_may_keep_what_was_sampled(model: Any) -> None:
+    samples = vars(draw(model))
+    assert not [name for name, tensor in samples.items() if tensor.is_inference()]
+
+
+def test_a_logits_trick_may_keep_what_it_sees_and_change_it() -> None:
+    kept: list[Tensor] = []
+
+    def restrict(logits: Tensor, draft: Draft) -> Tensor:
+        kept.append(logits)
+        return logits
+
+    sampling = Sampling(1.0, 3, len(PROMPTS))
+    noise = uniform(sampling, len(PROMPTS), 0, "test")
+    sample(as_policy(tiny_gpt2()), PROMPTS, sampling, eos=EOS, pad=PAD, noise=noise, restrict=restrict)
+    scale = torch.ones(VOCABULARY, requires_grad=True)
+    (kept[0].mul_(2) * scale).sum().backward()
+    assert scale.grad is not None and scale.grad.abs().sum() > 0
+
+
 def test_two_policies_share_their_noise() -> None:
     # a flat distribution maps the noise u to the token ⌊u·V⌋, whatever the policy
     noise = torch.rand((6, len(PROMPTS)), generator=generator(0, "test"))

@@ -1,6 +1,7 @@
 """Sample responses, with the same random numbers for every arm."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -104,17 +105,34 @@ def sample(
     device = next(policy.parameters()).device
     prompt, length = (part.to(device) for part in pad_right(prompts, pad))
     noise = noise.to(device) if noise is not None else None
-    cap, end = sampling.max_response_tokens, torch.tensor(eos, device=device)
     readers = [_Reader(model) for model in (policy, guide) if model]
-    prompt_hidden, *_ = [reader.prefill(prompt, length) for reader in readers]
-    rows = torch.arange(len(prompts), device=device)
+    with torch.inference_mode() if restrict is None else nullcontext():  # a trick may keep what it sees
+        prompt_hidden, *_ = [reader.prefill(prompt, length) for reader in readers]
+        steps = _decode(readers, prompt, sampling, eos, noise, restrict)
+    return _collect(steps, prompt, length, prompt_hidden.clone(), eos=eos, pad=pad)
+
+
+def _decode(
+    readers: "Sequence[_Reader]",
+    prompt: Tensor,
+    sampling: Sampling,
+    eos: int,
+    noise: Tensor | None,
+    restrict: Restrict | None,
+) -> "list[_Step]":
+    """Choose a token per row and let the readers read it, until all rows have ended or the cap comes.
+
+    The first reader is the policy, the last one the guide, or the policy again.
+    """
+    cap, end = sampling.max_response_tokens, torch.tensor(eos, device=prompt.device)
+    rows = torch.arange(len(prompt), device=prompt.device)
     running = torch.ones_like(rows, dtype=torch.bool)
-    history = prompt.new_empty((len(prompts), 0))
+    history = prompt.new_empty((len(prompt), 0))
     steps: list[_Step] = []
     for step in range(cap):
         logits = readers[0].logits(sampling.temperature)
         if restrict:
-            seen = readers[-1].logits(sampling.temperature) if guide else logits
+            seen = readers[-1].logits(sampling.temperature) if readers[1:] else logits
             logits = restrict(logits, Draft(torch.full_like(rows, step), history, seen, end))
         token, log_prob = choose(logits, noise[step] if noise is not None else None)
         steps.append(_Step(rows, running, token, log_prob, readers[0].hidden))
@@ -134,7 +152,7 @@ def sample(
                 reader.keep(kept)
         for reader in readers:
             reader.step(token)
-    return _collect(steps, prompt, length, prompt_hidden, eos=eos, pad=pad)
+    return steps
 
 
 class _Reader:
