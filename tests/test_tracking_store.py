@@ -1,5 +1,6 @@
 """A study exported as a small store: only that study, URIs that hold anywhere, thinned if too large."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -71,6 +72,16 @@ def test_uris_hold_at_any_path(store: Store, tmp_path: Path) -> None:
         )
         assert text.read_text().startswith("mine")
     assert str(store.artifacts).encode() not in database.read_bytes()
+
+
+@pytest.mark.parametrize("home", ["--home '/some/where else' ", "--home=/some/where ", ""])
+def test_commands_do_not_say_where_the_runs_were(home: str, store: Store, tmp_path: Path) -> None:
+    command = f"workbench ablate mine.yaml {home}--workers 2"
+    store.tag_experiment("mine", {"workbench.study": {"name": "mine", "command": command}})
+    database = exported(store, tmp_path / "example")
+    query = "SELECT value FROM experiment_tags WHERE key = 'workbench.study'"
+    [(tag,)] = rows(database, query)
+    assert json.loads(str(tag)) == {"name": "mine", "command": "workbench ablate mine.yaml --workers 2"}
 
 
 def test_a_large_study_is_thinned_but_keeps_first_and_last_step(

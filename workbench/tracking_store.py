@@ -1,7 +1,9 @@
 """MLflow's UI, light and on this machine only; and a study's runs in a form that any clone can open."""
 
 import hashlib
+import json
 import os
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -192,6 +194,23 @@ def _make_portable(db: sqlite3.Connection) -> None:
         " 'mlflow-artifacts:/' || experiment_id || '/' || run_uuid || '/artifacts'"
     )
     db.execute("DELETE FROM tags WHERE key IN ('mlflow.user', 'mlflow.source.name')")
+    studies = "FROM experiment_tags WHERE key = 'workbench.study'"
+    for experiment, text in db.execute(f"SELECT experiment_id, value {studies}").fetchall():
+        tag = json.loads(text)
+        tag["command"] = _without_home(tag.get("command", ""))
+        db.execute(
+            "UPDATE experiment_tags SET value = ? WHERE key = 'workbench.study' AND experiment_id = ?",
+            (json.dumps(tag), experiment),
+        )
+
+
+def _without_home(command: str) -> str:
+    """Leave out of a command in which folder it kept its runs."""
+    words = shlex.split(command)
+    told = [i for i, word in enumerate(words) if word == "--home"]
+    dropped = {*told, *(i + 1 for i in told)}
+    kept = [word for i, word in enumerate(words) if i not in dropped]
+    return shlex.join(word for word in kept if not word.startswith("--home="))
 
 
 def _size(folder: Path) -> int:

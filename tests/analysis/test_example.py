@@ -14,7 +14,7 @@ from analysis.runs import Study
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-MOST_BYTES = 3_000_000
+MOST_BYTES = 4_000_000
 
 
 @pytest.fixture(scope="module")

@@ -27,5 +27,5 @@ def test_the_page_tells_of_the_example_what_its_runs_say(tmp_path: Path) -> None
     said = [text for text in page.splitlines() if " of 5 | " in text]
     assert len(said) == 9 and set(said) <= set(rows)
     assert f"8 of its {len(table) - 1} monitors" in page
-    assert table["beats_iteration"].astype(bool).sum() == 8 and "eight monitors beat the clock" in page
-    assert not (table["within_over_low"] > 0).any()
+    over, within = table["beats_iteration"].astype(bool).sum(), (table["within_over_low"] > 0).sum()
+    assert f"{over} monitors beat it over both arms, {within} within one" in " ".join(page.split())
