@@ -74,7 +74,7 @@ def draw_curves(axes: Axes, study: Study, metric: str) -> None:
         gap(axes, "not recorded in this study")
         return
     if is_change:
-        axes.set_ylabel(f"{axes.get_ylabel()}, change from start")
+        axes.set_ylabel(f"change in {axes.get_ylabel()}")
     for arm, one in found.items():
         draw_curve(axes, study, metric, arm, one)
     set_scale(axes.set_yscale, np.concatenate([one.centre for one in found.values()]))

@@ -28,7 +28,7 @@ def test_scores_of_several_reward_models_are_drawn_from_each_runs_start() -> Non
     lines = [np.asarray(line.get_ydata()) for line in panel.lines]
     drawn = [values for values in lines if len(values) == len(RISE)]
     assert drawn and all(values == pytest.approx(RISE) for values in drawn)
-    assert panel.get_ylabel() == "score, change from start"
+    assert panel.get_ylabel() == "change in score"
 
 
 def test_scores_of_one_reward_model_are_drawn_as_they_are() -> None:
