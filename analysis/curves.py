@@ -12,11 +12,11 @@ from analysis.selection import shown_arms
 MAX_POINTS = 200
 """Iterations of a curve for which an interval is computed; a longer curve is thinned evenly."""
 
-SCORES = ("reward/proxy", "eval/proxy")
-"""Metrics in the units of the reward model."""
-
 FEW_POINTS = 20
 """As MAX_POINTS, in the table of curves, of arms that figures do not show."""
+
+SCORES = ("reward/proxy", "eval/proxy")
+"""Metrics in the units of the reward model."""
 
 
 @dataclass(frozen=True)
