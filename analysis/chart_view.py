@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from analysis import store
-from analysis.links import CHART_VIEW, VIEW_SUFFIX
+from analysis.page.links import CHART_VIEW, VIEW_SUFFIX
 from workbench.glossary import PAPER_FOUR
 
 MAX_TAG = 20_000

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import store
-from analysis.lent import with_lent
-from analysis.raw import Points, RawRun, Tell, silent
 from analysis.runs import Study, has_one_reward_model
+from analysis.store.lent import with_lent
+from analysis.store.raw import Points, RawRun, Tell, silent
 
 SPEC = "workbench.study"
 """Tag of an experiment that says what was asked."""

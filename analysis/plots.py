@@ -4,23 +4,23 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from analysis.design_plots import forest, interactions, main_effects, shapley_values
-from analysis.effect_plots import differences
-from analysis.frontier_plots import frontier, parallel_coordinates, reward_against_kl
-from analysis.monitor_plots import (
+from analysis.figures.designs import forest, interactions, main_effects, shapley_values
+from analysis.figures.effects import differences
+from analysis.figures.frontier import frontier, parallel_coordinates, reward_against_kl
+from analysis.figures.monitors import (
     cost_monitors,
     held_out_perplexity,
     monitors,
     other_monitors,
     update_monitors,
 )
-from analysis.outcome_plots import collapse_times
-from analysis.reward_model_plots import reward_model
-from analysis.reward_plots import proxy_and_gold, wins
-from analysis.ridge_plots import reward_distribution
+from analysis.figures.outcomes import collapse_times
+from analysis.figures.reward_model import reward_model
+from analysis.figures.rewards import proxy_and_gold, wins
+from analysis.figures.ridges import reward_distribution
+from analysis.figures.warnings import warning_ranking, warning_times
 from analysis.runs import Study
 from analysis.tables import tables_of
-from analysis.warning_plots import warning_ranking, warning_times
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     one.__name__: one

@@ -7,17 +7,18 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis import page_tables, provenance
 from analysis.alarms import RULE as ALARM_RULE
-from analysis.captions import CAPTIONS, TITLES
 from analysis.early_warning import RULE as FORECAST_RULE
-from analysis.finding import Finding
-from analysis.findings import findings
-from analysis.latex import MOST_ROWS, latex_table
-from analysis.limits import limits
-from analysis.links import study_link
+from analysis.figures.panels import COLUMN, PAGE, render
 from analysis.loading import load
-from analysis.panels import COLUMN, PAGE, render
+from analysis.page import provenance
+from analysis.page.captions import CAPTIONS, TITLES
+from analysis.page.finding import Finding
+from analysis.page.findings import findings
+from analysis.page.latex import MOST_ROWS, latex_table
+from analysis.page.limits import limits
+from analysis.page.links import study_link
+from analysis.page.rows import arm_rows, effect_rows, recipe_differences, run_rows
 from analysis.plots import FIGURES, is_drawn
 from analysis.progress import Bar, progress_bar
 from analysis.runs import Study
@@ -76,10 +77,10 @@ def report_on(study: Study, folder: Path, bar: Bar) -> Path:
         study=study,
         findings=said,
         figures=pictures,
-        arms=page_tables.arm_rows(study, tables),
-        effects=page_tables.effect_rows(study, tables.effects),
-        runs=page_tables.run_rows(study, tables.runs),
-        recipe=page_tables.recipe_differences(study),
+        arms=arm_rows(study, tables),
+        effects=effect_rows(study, tables.effects),
+        runs=run_rows(study, tables.runs),
+        recipe=recipe_differences(study),
         samples=provenance.samples(study),
         facts=provenance.facts(study, tables.runs),
         tables=written,
@@ -95,7 +96,7 @@ def report_on(study: Study, folder: Path, bar: Bar) -> Path:
 
 def _template() -> Any:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

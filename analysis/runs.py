@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import pandas as pd
 
-from analysis.artifacts import artifact_path
 from analysis.intervals import FloatArray, IntArray
+from analysis.store.artifacts import artifact_path
 
 if TYPE_CHECKING:
     from analysis.tables import Tables

@@ -15,8 +15,8 @@ from ablations.preparation import check_inputs
 from ablations.pruners import CollapsePruner, make_pruner
 from ablations.study_files import change_study
 from ablations.trials import Trials
-from analysis.limits import limits
 from analysis.loading import load
+from analysis.page.limits import limits
 from analysis.tables import tables_of
 from tests.ablations.toy import TOY, run_here, toy
 from tests.builders import SETTINGS, ListTracker, TinyTask, make_prepared, make_run

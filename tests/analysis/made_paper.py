@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from ablations.paper.studies import paper_studies
-from analysis import paper_curves
 from analysis.evidence import Arms
 from analysis.intervals import FloatArray
 from analysis.outcomes import SHARES
-from analysis.paper import study_name
+from analysis.paper import curves
+from analysis.paper.results import study_name
 from tests.analysis.made_study import made_study
 
 STUDIES = {study.name: study for study in paper_studies()}
@@ -18,7 +18,7 @@ SEEDS, STEPS = 4, 45
 FALL = 30
 """The iteration at which the gold of arms called vanilla falls below its start."""
 METRICS = (
-    *{*paper_curves.COLLAPSE, *paper_curves.STARTS, *paper_curves.EVERYTHING, *paper_curves.WITH_VALUES},
+    *{*curves.COLLAPSE, *curves.STARTS, *curves.EVERYTHING, *curves.WITH_VALUES},
     *(f"reward/q{quantile}" for quantile in ("05", "25", "50", "75", "95")),
     *(f"eval/{kind}_{share}" for kind in ("helpful", "harmless") for share in SHARES),
     *("eval/gold", "eval/proxy", "reward/proxy_std", "policy/entropy"),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from analysis import evidence
-from analysis.afterwards import LOOKS, STUDIES, looked_at
 from analysis.claims import CLAIMS
 from analysis.evidence import Arms
+from analysis.paper.afterwards import LOOKS, STUDIES, looked_at
 from tests.analysis.made_paper import SEEDS, open_made
 
 

@@ -11,7 +11,7 @@ from ablations.paper.studies import ORDER, paper_studies
 from analysis.claims import CLAIMS, Claim
 from analysis.evidence import Arms, Quantity
 from analysis.intervals import FloatArray
-from analysis.paper import as_rows, study_name
+from analysis.paper.results import as_rows, study_name
 from analysis.verdicts import Evidence, decide
 from tests.analysis.made_study import made_study
 

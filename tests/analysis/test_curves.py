@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.curve_panels import draw_curves
 from analysis.curves import curve, has_zero
+from analysis.figures.curve_panels import draw_curves
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 

@@ -5,12 +5,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from analysis import plots
-from analysis.design_plots import MOST_ROWS, forest_of, interactions_of
-from analysis.panels import COLUMN, PAGE
-from analysis.ridge_plots import QUANTILES, density
+from analysis.figures.designs import MOST_ROWS, forest_of, interactions_of
+from analysis.figures.panels import COLUMN, PAGE
+from analysis.figures.ridges import QUANTILES, density
+from analysis.figures.warnings import MOST, drawn_monitors, warning_ranking_of
 from analysis.runs import Study
 from analysis.selection import shown_arms
-from analysis.warning_plots import MOST, drawn_monitors, warning_ranking_of
 from tests.analysis.made_study import made_study
 
 FOREST = pd.DataFrame(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.findings import findings
+from analysis.page.findings import findings
 from analysis.runs import Study
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ import analysis.tables
 from analysis import plots
 from analysis.curves import FEW_POINTS, MAX_POINTS
 from analysis.loading import load
-from analysis.page_tables import FOLD
+from analysis.page.rows import FOLD
 from analysis.report import write_report
 from analysis.selection import MAX_ARMS
 from tests.analysis.synthetic_store import QUICKSTART, curves, write_store

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.latex import escape, latex_table
+from analysis.page.latex import escape, latex_table
 
 
 def test_a_table_is_a_tabular_with_rules_of_booktabs() -> None:

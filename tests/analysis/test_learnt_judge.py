@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.limits import limits
+from analysis.page.limits import limits
 from analysis.reward_model import judge_sentence
 from analysis.runs import Study
 from analysis.tables import tables_of

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import monitor_contest, paper
+from analysis import monitor_contest
 from analysis.claims import CLAIMS
+from analysis.paper import results
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from workbench import cli
 
@@ -36,8 +37,8 @@ def test_planted_monitors_win_and_lose_where_the_sides_are_exchanged(
     make_store: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [claim] = [one for one in CLAIMS if one.id == "C05"]
-    open_study = paper.opener(make_store(CONTEST))
-    [found] = paper.judge(open_study, [claim])
+    open_study = results.opener(make_store(CONTEST))
+    [found] = results.judge(open_study, [claim])
     assert found.answer == "reproduced"
     assert all(len(part.values) == 10 for part in found.parts)
     # the median of three values is two iterations late
@@ -46,7 +47,7 @@ def test_planted_monitors_win_and_lose_where_the_sides_are_exchanged(
     ours, theirs = monitor_contest.ACTION_SPACE, monitor_contest.REWARD_AND_LOSSES
     monkeypatch.setattr(monitor_contest, "ACTION_SPACE", theirs)
     monkeypatch.setattr(monitor_contest, "REWARD_AND_LOSSES", ours)
-    assert paper.judge(open_study, [claim])[0].answer == "contradicted"
+    assert results.judge(open_study, [claim])[0].answer == "contradicted"
 
 
 def test_verdicts_figures_and_page_are_kept_and_told_again_without_a_store(
@@ -55,18 +56,18 @@ def test_verdicts_figures_and_page_are_kept_and_told_again_without_a_store(
     home = Path(make_store(CONTEST).removeprefix("sqlite:///")).parent
     folder, page = tmp_path / "docs" / "paper", tmp_path / "docs" / "paper.md"
     page.parent.mkdir()
-    page.write_text((paper.KEPT.parents[1] / "paper.md").read_text(encoding="utf-8"), encoding="utf-8")
+    page.write_text((results.KEPT.parents[1] / "paper.md").read_text(encoding="utf-8"), encoding="utf-8")
     assert run(monkeypatch, "claims", "--home", str(home), "--save", str(folder), "--json") == 0
     said = capsys.readouterr()
     assert "figure_04: not drawn, study figure_04 is not there" in said.err
     assert (folder / "monitor_contest.png").is_file()
     assert "![Which monitors tell the collapse" in page.read_text(encoding="utf-8")
-    kept = paper.kept(folder / "verdicts.json")
+    kept = results.kept(folder / "verdicts.json")
     assert (kept["runs"], kept["seeds"], kept["studies"]) == (20, list(CONTEST.seeds), ["figure_08"])
     assert json.loads(said.out) == kept["claims"]
     assert str(tmp_path) not in (folder / "verdicts.json").read_text() + page.read_text(encoding="utf-8")
 
-    monkeypatch.setattr(paper, "KEPT", folder / "verdicts.json")
+    monkeypatch.setattr(results, "KEPT", folder / "verdicts.json")
     assert run(monkeypatch, "claims", "--json") == 0
     assert json.loads(capsys.readouterr().out) == kept["claims"]
     assert run(monkeypatch, "claims") == 0
@@ -82,7 +83,7 @@ def test_another_setting_is_kept_beside_and_becomes_a_column_of_the_page(
     home, folder = Path(uri.removeprefix("sqlite:///")).parent, tmp_path / "docs" / "paper"
     folder.mkdir(parents=True)
     page = folder.with_suffix(".md")
-    page.write_text((paper.KEPT.parents[1] / "paper.md").read_text(encoding="utf-8"), encoding="utf-8")
+    page.write_text((results.KEPT.parents[1] / "paper.md").read_text(encoding="utf-8"), encoding="utf-8")
     assert run(monkeypatch, "claims", "--home", str(home), "--save", str(folder)) == 0
     wide = ("claims", "--home", str(home), "--setting", "wide", "--save", str(folder))
     assert run(monkeypatch, *wide) == 0
@@ -109,6 +110,6 @@ def test_what_cannot_be_done_is_said(
 def test_without_kept_verdicts_it_is_said_how_to_come_by_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    monkeypatch.setattr(paper, "KEPT", tmp_path / "verdicts.json")
+    monkeypatch.setattr(results, "KEPT", tmp_path / "verdicts.json")
     assert run(monkeypatch, "claims") == 2
     assert "run `make paper`, or name a store with --home" in capsys.readouterr().err

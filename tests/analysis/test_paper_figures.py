@@ -7,13 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import panels
 from analysis.claims import CLAIMS, Open
 from analysis.evidence import Arms
-from analysis.paper import study_name
-from analysis.paper_figures import PAPER_FIGURES, PLACES, PaperFigure, draw_figure, save_figures
-from analysis.paper_keeping import DRAWN
-from analysis.paper_keeping import STUDIES as NUMBERS
+from analysis.figures import panels
+from analysis.paper.figures import PAPER_FIGURES, PLACES, PaperFigure, draw_figure, save_figures
+from analysis.paper.keeping import DRAWN
+from analysis.paper.keeping import STUDIES as NUMBERS
+from analysis.paper.results import study_name
 from analysis.selection import colour, dashes, marker
 from tests.analysis.made_paper import SEEDS, STUDIES, open_made
 from tests.analysis.test_plots import sizes, texts

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from analysis.claims import CLAIMS
-from analysis.paper import KEPT, kept, save
-from analysis.paper_keeping import refreshed
-from analysis.paper_page import filled
+from analysis.paper.keeping import refreshed
+from analysis.paper.page import filled
+from analysis.paper.results import KEPT, kept, save
 from analysis.verdicts import Evidence, Part, decide
 
 PAGE = KEPT.parents[1] / "paper.md"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import curve_panels, panels, plots, selection
+from analysis import plots, selection
+from analysis.figures import curve_panels, panels
 from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from workbench.glossary import GLOSSARY

@@ -9,13 +9,13 @@ import pytest
 
 import analysis.report
 from analysis import effects, factorial, plots, shapley
-from analysis.findings import findings
-from analysis.limits import limits
 from analysis.loading import load
-from analysis.provenance import samples
+from analysis.page.findings import findings
+from analysis.page.limits import limits
+from analysis.page.provenance import samples
+from analysis.page.stability_findings import collapse_findings, warning_findings
 from analysis.report import write_report
 from analysis.runs import Study
-from analysis.stability_findings import collapse_findings, warning_findings
 from analysis.tables import tables_of
 from analysis.wording import p_note
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan

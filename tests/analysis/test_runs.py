@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from analysis import store
-from analysis.artifacts import artifact_path
 from analysis.loading import load
 from analysis.runs import Study
+from analysis.store.artifacts import artifact_path
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, insert_points
 
 SMALL = Plan({"a": Arm(), "b": Arm(collapse=(6,))}, seeds=(0, 1), iterations=10, name="small")

@@ -91,14 +91,14 @@ def claims(
 
     workbench claims --home runs/paper --save docs/paper
     """
-    from analysis.paper import as_rows, as_table, judge, kept, opener
+    from analysis.paper.results import as_rows, as_table, judge, kept, opener
 
     if home is None:
         if save or setting:
             raise ValueError("--save and --setting need --home, the folder of the runs")
         rows = kept()["claims"]
     else:
-        from analysis.paper_keeping import keep
+        from analysis.paper.keeping import keep
         from workbench.tracking import default_store
 
         open_study = opener(default_store(home).uri, setting)

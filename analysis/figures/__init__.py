@@ -1,0 +1,1 @@
+"""What the figures are drawn of and with; `analysis.plots` lists them by name."""

@@ -1,0 +1,74 @@
+"""Sentences on designs and searches: what each trick does, alone and together; which settings matter."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from analysis import effects, factorial, shapley
+from analysis.page.finding import Finding
+from analysis.runs import Study
+from analysis.selection import objective
+from analysis.tables import Tables
+from analysis.wording import number
+from workbench.glossary import GLOSSARY
+
+MOST = 8
+"""Sentences of one kind that the page shows at once: on the greatest effects."""
+
+Sentence = Callable[["pd.Series[Any]", str], str]
+
+
+def design_findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
+    """Say what a design or a search was made to tell, of the metric that it is judged by."""
+    metric = objective(study)
+    return {
+        "What each trick does": _said(tables.forest, metric, effects.forest_sentence, "forest"),
+        "What each factor does on average": _said(
+            tables.main_effects, metric, factorial.main_sentence, "main_effects"
+        ),
+        "Which tricks act on each other": _said(
+            tables.interactions, metric, factorial.interaction_sentence, "interactions"
+        ),
+        "How the whole is shared out": _said(
+            tables.shapley_values, metric, shapley.shapley_sentence, "shapley_values", effect="value"
+        ),
+        "Which settings mattered": _search_findings(tables, metric),
+    }
+
+
+def _said(
+    table: pd.DataFrame, metric: str, sentence: Sentence, name: str, *, effect: str = "effect"
+) -> list[Finding]:
+    """Say every row on this metric, the greatest effects first."""
+    if "metric" not in table:
+        return []
+    own = table[table["metric"] == metric].dropna(subset=[effect])
+    own = own.loc[own[effect].abs().sort_values(ascending=False, kind="stable").index]
+    return [
+        Finding(sentence(row, metric), f"{name}.csv", is_minor=place >= MOST)
+        for place, (_, row) in enumerate(own.iterrows())
+    ]
+
+
+def _search_findings(tables: Tables, metric: str) -> list[Finding]:
+    found = tables.importances
+    said = [
+        Finding(_importance_sentence(row, metric), "importances.csv", is_minor=place >= MOST)
+        for place, (_, row) in enumerate(found.iterrows())
+    ]
+    best = tables.pareto[tables.pareto["is_efficient"].astype(bool)]
+    if len(best):
+        arms = ", ".join(best["arm"])
+        text = f"No feasible trial is better in every objective than {arms} (of {len(tables.pareto)})."
+        said.append(Finding(text, "pareto.csv"))
+    return said
+
+
+def _importance_sentence(row: "pd.Series[Any]", metric: str) -> str:
+    what = GLOSSARY[metric].label
+    return (
+        f"{row['parameter']} accounts for {number(100 * row['fanova'])} % of how {what} varied over "
+        f"{row['n']} trials (fANOVA), and for {number(100 * row['ped_anova'])} % of what sets the best "
+        "tenth apart (PED-ANOVA)."
+    )

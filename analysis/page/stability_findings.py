@@ -1,0 +1,117 @@
+"""Sentences on stability: which arms collapsed and when, and which monitor said so first."""
+
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from analysis.alarms import HORIZON
+from analysis.page.finding import Finding
+from analysis.runs import Study
+from analysis.selection import MAX_ARMS, shown_arms
+from analysis.stability import collapse_dates
+from analysis.traces import ITERATION
+from workbench.glossary import PAPER_FOUR
+
+
+def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
+    """Say for each arm how many of its finished runs collapsed, when, and how sure the rate is."""
+    answers = [Finding(text, "runs.csv") for text in _collapses_at_large(study, runs)]
+    shown = shown_arms(study)
+    by_arm = dict(list(runs[runs["outcome"].isin(["ok", "collapsed"])].groupby("arm")))
+    for arm in study.arms:
+        text = f"{arm}: no run has finished yet."
+        if arm in by_arm:
+            own = by_arm[arm]
+            at = collapse_dates(own)[own["outcome"] == "collapsed"]
+            text = _collapse_sentence(arm, len(at), len(own), at)
+        answers.append(Finding(text, "runs.csv", is_minor=arm not in shown))
+    return answers
+
+
+def _collapses_at_large(study: Study, runs: pd.DataFrame) -> list[str]:
+    """Count the arms of a study of many arms by how often they collapsed."""
+    if len(study.arms) <= MAX_ARMS:
+        return []
+    finished = runs[runs["outcome"].isin(["ok", "collapsed"])]
+    share = (finished["outcome"] == "collapsed").groupby(finished["arm"]).mean()
+    held, all_fell = int((share == 0).sum()), int((share == 1).sum())
+    return [
+        f"Of {len(share)} arms with finished runs, {held} held in all of them, "
+        f"{len(share) - held - all_fell} collapsed in some and {all_fell} in all."
+    ]
+
+
+def _collapse_sentence(arm: str, k: int, n: int, at: "pd.Series[float]") -> str:
+    rate = stats.binomtest(k, n).proportion_ci(method="exact")
+    sure = f"95 % interval of the rate {rate.low:.0%} to {rate.high:.0%}, n = {n}"
+    sure = sure.replace("%", " %").replace("  ", " ")
+    if k == 0:
+        return f"{arm} held: none of {n} runs collapsed ({sure})."
+    known = at.dropna()
+    when = f", at iteration {known.min():.0f}" if len(known) else ""
+    if known.nunique() > 1:
+        when = f", at iterations {known.min():.0f} to {known.max():.0f}, median {known.median():g}"
+    return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}{when} ({sure})."
+
+
+PAPER = (*PAPER_FOUR, "ppo/policy_loss", "ppo/value_loss")
+"""Monitors of which "Secrets of RLHF" says whether they warn: the page speaks of these and the first."""
+
+_UNJUDGED = (
+    "There is no gold judge: a run is called collapsed by some of these very monitors, so that one of "
+    "them moves before it is no evidence that it warns."
+)
+
+
+def warning_findings(study: Study, ranked: pd.DataFrame) -> list[Finding]:
+    """Say which monitors told a collapse ahead, by how long, and how often in vain.
+
+    Args:
+        study: whose collapses they are.
+        ranked: of `ranking.ranking`.
+    """
+    source = "warning_ranking.csv"
+    own = ranked[~ranked["judged"].astype(bool) & ranked["telling"].notna()]
+    if not len(own):
+        return []
+    monitors = own[own["monitor"] != ITERATION]
+    said = [
+        Finding(_warning_sentence(row, place, len(monitors)), source, is_minor=_is_minor(row, place))
+        for place, (_, row) in enumerate(monitors.iterrows())
+    ]
+    clock = own[own["monitor"] == ITERATION]
+    said += [Finding(_clock_sentence(row, monitors), source) for _, row in clock.iterrows()]
+    if not {"reward/gold", "eval/gold"} & study.metric_names:
+        said.append(Finding(_UNJUDGED, source))
+    return said
+
+
+def _is_minor(row: "pd.Series[Any]", place: int) -> bool:
+    return place > 0 and row["monitor"] not in PAPER
+
+
+def _warning_sentence(row: "pd.Series[Any]", place: int, count: int) -> str:
+    ends = f" [{row['low']:.2f}, {row['high']:.2f}]" if pd.notna(row["low"]) else ""
+    rank = f"first of {count} monitors" if place == 0 else f"place {place + 1}"
+    return f"{row['label']}, {rank}: {_alarm_words(row)}; AUROC {row['auroc']:.2f}{ends}."
+
+
+def _alarm_words(row: "pd.Series[Any]") -> str:
+    falls = f"{row['falls']} collapse{'s' if row['falls'] != 1 else ''}"
+    if not row["announced"]:
+        return f"no alarm before any of {falls}"
+    low, high = row["lead_low"], row["lead_high"]
+    spread = f" (median; {low:g} to {high:g})" if high > low else ""
+    lead = f"alarm {row['lead_median']:g} iterations ahead{spread} of {row['announced']} of {falls}"
+    return f"{lead}, in vain in {row['false_alarms']} of {row['held']} runs that held"
+
+
+def _clock_sentence(row: "pd.Series[Any]", monitors: pd.DataFrame) -> str:
+    """Say what the time alone tells, and how many monitors beat it."""
+    better = int(monitors["beats_iteration"].astype(bool).sum())
+    return (
+        f"The iteration alone, which a monitor has to beat: AUROC {row['auroc']:.2f}; {better} of "
+        f"{len(monitors)} monitors beat it with certainty. AUROC is for a collapse within {HORIZON} "
+        f"iterations, with its 95 % interval over {row['runs']} runs."
+    )

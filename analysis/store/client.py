@@ -1,0 +1,83 @@
+"""Read an MLflow store through MLflow's client: tracking servers and databases other than SQLite."""
+
+from typing import Any
+
+import numpy as np
+
+from analysis.store.raw import Points, RawRun, RawStudy, Tell, newest
+
+
+def experiment_names(tracking_uri: str) -> list[str]:
+    """List the names of all experiments that are not deleted."""
+    return [found.name for found in _client(tracking_uri).search_experiments()]
+
+
+def metric_names(tracking_uri: str, experiment: str) -> frozenset[str]:
+    """Return the names of all metrics of an experiment; of none where there is no such experiment."""
+    client = _client(tracking_uri)
+    found = _find(client, experiment)
+    runs = _runs(client, found.experiment_id) if found else []
+    return frozenset(name for run in runs for name in run.data.metrics)
+
+
+def read(
+    tracking_uri: str, experiment: str, metrics: frozenset[str] | None, tell: Tell
+) -> RawStudy | None:
+    """Read one experiment, or some of its metrics; see `store.read`."""
+    client = _client(tracking_uri)
+    found = _find(client, experiment)
+    if found is None:
+        return None
+    runs, points = _runs(client, found.experiment_id), {}
+    for done, run in enumerate(runs, 1):
+        points[run.info.run_id] = _points(client, run, metrics)
+        tell(done, len(runs))
+    return RawStudy(str(found.experiment_id), dict(found.tags), tuple(map(_run, runs)), points)
+
+
+def _client(tracking_uri: str) -> Any:
+    from mlflow import MlflowClient  # seconds of import that a SQLite store does not need
+
+    return MlflowClient(tracking_uri)
+
+
+def _find(client: Any, experiment: str) -> Any:
+    """Return the experiment of this name; None if there is none, or it was deleted."""
+    found = client.get_experiment_by_name(experiment)
+    return found if found and found.lifecycle_stage == "active" else None
+
+
+def _runs(client: Any, experiment_id: str) -> list[Any]:
+    """Return all runs that are not deleted, page by page."""
+    runs, token = [], None
+    while token is None or token:
+        page = client.search_runs(
+            [experiment_id],
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            page_token=token,
+        )
+        runs += list(page)
+        token = page.token or ""
+    return runs
+
+
+def _run(run: Any) -> RawRun:
+    info, data = run.info, run.data
+    return RawRun(
+        info.run_id,
+        info.status,
+        info.start_time,
+        info.end_time,
+        info.artifact_uri,
+        dict(data.params),
+        dict(data.tags),
+    )
+
+
+def _points(client: Any, run: Any, metrics: frozenset[str] | None) -> Points:
+    names = sorted(name for name in run.data.metrics if metrics is None or name in metrics)
+    found = [client.get_metric_history(run.info.run_id, name) for name in names]
+    rows = [(point.step, point.value, point.timestamp) for history in found for point in history]
+    step, value, time = np.array(rows, np.float64).reshape(-1, 3).T
+    metric = np.repeat(np.arange(len(names)), [len(history) for history in found])
+    return newest(names, metric, step, value, time)

@@ -1,0 +1,36 @@
+"""Arms of a study whose runs are those of another study in the same store."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from analysis import store
+from analysis.store.raw import RawStudy
+
+
+def with_lent(
+    raw: RawStudy, tracking_uri: str, metrics: frozenset[str] | None, lent: Mapping[str, str]
+) -> tuple[RawStudy, list[str]]:
+    """Add the runs of lent arms to those of a study, under the name that they have in the study.
+
+    Args:
+        raw: the study as it is in the store.
+        tracking_uri: of the store.
+        metrics: read these alone; None for all.
+        lent: arm -> `study/arm` that it is.
+    Returns:
+        the study with these runs, and what is missing, in sentences.
+    """
+    found = {address.partition("/")[0]: None for address in lent.values()}
+    lenders = {name: store.read(tracking_uri, name, metrics) for name in found}
+    notes = []
+    for arm, address in lent.items():
+        study, _, other = address.partition("/")
+        lender = lenders[study]
+        runs = [run for run in lender.runs if run.params.get("arm") == other] if lender else []
+        if lender is None or not runs:
+            notes.append(f"Arm {arm} is that of study {study}, which has no runs of it in this store.")
+            continue
+        named = tuple(replace(run, params={**run.params, "arm": arm}) for run in runs)
+        points = {run.run_id: lender.points[run.run_id] for run in runs}
+        raw = replace(raw, runs=(*raw.runs, *named), points=raw.points | points)
+    return raw, notes
