@@ -1,43 +1,27 @@
 """Prepare what all arms share: pre-trained, SFT and reward model, cached by content hash."""
 
-import hashlib
-import json
-import math
-import os
-import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
 
-from workbench.loading import load_causal, load_config, load_scorer, require_folder, small_gpt2
-from workbench.locks import held
+from workbench.loading import load_causal, load_scorer, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
-from workbench.parallel import is_main
 from workbench.sampling import sample, uniform
 from workbench.seeding import derive
 from workbench.settings import ModelSettings, PrepareSettings
+from workbench.stages.fit import require_fit
+from workbench.stages.model_cache import ModelCache, facts_of, hash_of, hash_of_model
 from workbench.stages.pretrain import held_out_perplexity, pretrain
-from workbench.stages.reward_model import (
-    LOOKED_AT,
-    RewardModelQuality,
-    RewardModelTraining,
-    measure,
-    train_reward_model,
-)
+from workbench.stages.reward_model import RewardModelTraining, measure, train_reward_model
 from workbench.stages.sft import fine_tune
+from workbench.stages.stage_facts import loss_facts, quality_facts
 from workbench.tasks.base import Preferences, Task, Tokens
 from workbench.types import Sampling
 
-FORMAT = 1
-"""Part of every hash: raise it when a stage's code changes what it makes."""
-HISTOGRAM_BINS = 41
 SAMPLE_BATCH = 256
-POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -92,8 +76,8 @@ def prepare(
     if plan := task.judge_plan:
         workshop = _Workshop(plan.task, plan.settings, home / "prepared", accelerator, response_cap)
         judge = folders["judge"] = workshop.stages()["reward_model"]
-    facts = {stage: json.loads((folder / "stage.json").read_text()) for stage, folder in folders.items()}
-    fingerprint = _hash([folder.name for folder in folders.values()])
+    facts = {stage: facts_of(folder) for stage, folder in folders.items()}
+    fingerprint = hash_of([folder.name for folder in folders.values()])
     base, sft, reward_model = stages.values()
     return Prepared(base, sft, reward_model, fingerprint, facts | {"hash": fingerprint}, judge)
 
@@ -108,50 +92,10 @@ class _Workshop:
 
     def stages(self) -> dict[str, Path]:
         """Make the models, one from the other, if they fit; return their folders by stage."""
-        self.require_fit()
+        require_fit(self.task, self.settings, self.response_cap)
         base = self.base()
         sft = self.sft(base)
         return {"pretrain": base, "sft": sft, "reward_model": self.reward_model(sft)}
-
-    def require_fit(self) -> None:
-        """Refuse a model without room for the task's texts, or with another vocabulary.
-
-        Raises:
-            ValueError: in one sentence.
-        """
-        task = self.task
-        texts = [*task.pretraining_texts(), *task.held_out_texts()]
-        texts += [(*example.prompt, *example.response) for example in task.demonstrations()]
-        prompts = [*task.train_prompts(), *task.eval_prompts()]
-        if min(map(len, texts), default=2) < 2 or min(map(len, prompts), default=1) < 1:
-            raise ValueError("the task has a text of fewer than two tokens, or an empty prompt")
-        answered = max(map(len, prompts), default=0) + self.response_cap
-        longest, tokens = max(answered, *map(len, texts)), len(task.tokenizer)
-        for model, context, vocabulary in self._capacities():
-            if tokens > vocabulary:
-                raise ValueError(
-                    f"the task's tokenizer has {tokens} tokens and {model} knows {vocabulary}; "
-                    "give the task that model's own tokenizer"
-                )
-            if longest > context:
-                raise ValueError(
-                    f"the task's longest text, or prompt with a response of {self.response_cap} tokens, "
-                    f"has {longest} tokens and the context of {model} is {context}; use a longer "
-                    "context, a lower max_response_tokens or shorter texts"
-                )
-
-    def _capacities(self) -> Iterator[tuple[str, float, int]]:
-        """Yield name, context and vocabulary of every model that the task's texts go through."""
-        policy, given = (
-            self.settings.policy,
-            (self.settings.policy.path, self.settings.reward_model.path),
-        )
-        if not policy.path:
-            yield "the policy", policy.context, len(self.task.tokenizer)
-        for path in filter(None, given):
-            config = load_config(path)
-            context = getattr(config, "max_position_embeddings", None) or math.inf
-            yield f"the model in {path}", context, config.vocab_size
 
     def base(self) -> Path:
         """Pre-train from scratch, or take the given model as it is."""
@@ -159,8 +103,8 @@ class _Workshop:
         if model.path:
             require_folder(model.path)
         texts = _nonempty(self.task.pretraining_texts(), "pre-training texts")
-        given = _hash_of_model(model.path) if model.path else model.model_dump()
-        key = _hash([given, training.model_dump(), texts, self.settings.seed])
+        given = hash_of_model(model.path) if model.path else model.model_dump()
+        key = hash_of([given, training.model_dump(), texts, self.settings.seed])
 
         def make(target: Path) -> dict[str, Any]:
             policy = Policy()
@@ -172,13 +116,13 @@ class _Workshop:
             )  # fmt: skip
             return self._save_policy(policy, target, losses)
 
-        return self._cached("base", key, make)
+        return self._cache.made("base", key, make)
 
     def sft(self, base: Path) -> Path:
         """Fine-tune the base model on the task's demonstrations."""
         demonstrations = _nonempty(self.task.demonstrations(), "demonstrations")
         content = [(d.prompt, d.response) for d in demonstrations]
-        key = _hash([base.name, self.settings.sft.model_dump(), content, self.settings.seed])
+        key = hash_of([base.name, self.settings.sft.model_dump(), content, self.settings.seed])
 
         def make(target: Path) -> dict[str, Any]:
             policy = Policy()
@@ -189,7 +133,7 @@ class _Workshop:
             )  # fmt: skip
             return self._save_policy(policy, target, losses)
 
-        return self._cached("sft", key, make)
+        return self._cache.made("sft", key, make)
 
     def reward_model(self, sft: Path) -> Path:
         """Train the reward model from the SFT trunk, or take the given one; measure it either way."""
@@ -199,9 +143,9 @@ class _Workshop:
         if settings.seed == "run":
             raise ValueError("each run has its own reward model: ask for that of one run")
         own = settings.model_dump(exclude=settings.unchosen())
-        given = _hash_of_model(settings.path) if settings.path else own
+        given = hash_of_model(settings.path) if settings.path else own
         about = self.task.fingerprint()
-        key = _hash([sft.name, given, about, self.response_cap, self.settings.seed])
+        key = hash_of([sft.name, given, about, self.response_cap, self.settings.seed])
         task = self.task if settings.seed is None else self.task.redrawn(settings.seed)
         seed = self.settings.seed if settings.seed is None else settings.seed
 
@@ -222,11 +166,15 @@ class _Workshop:
                 )  # fmt: skip
             quality = measure(scorer, preferences.held_out, pad=self._pad)
             scorer.model.save_pretrained(target)
-            facts = _loss_facts(training.losses) | _quality_facts(quality, training, preferences)
+            facts = loss_facts(training.losses) | quality_facts(quality, training, preferences)
             size = min(settings.batch_size, len(preferences.train))
             return facts | {"steps_per_epoch": len(preferences.train) // size}
 
-        return self._cached("reward_model", key, make)
+        return self._cache.made("reward_model", key, make)
+
+    @property
+    def _cache(self) -> ModelCache:
+        return ModelCache(self.folder, self.task.tokenizer)
 
     @property
     def _pad(self) -> int:
@@ -266,91 +214,10 @@ class _Workshop:
         policy.to(self.accelerator.device)
         perplexity = held_out_perplexity(policy, self.task.held_out_texts(), pad=self._pad)
         policy.model.save_pretrained(target)
-        return _loss_facts(losses) | {"held_out_perplexity": perplexity}
-
-    def _cached(self, stage: str, key: str, make: Callable[[Path], dict[str, Any]]) -> Path:
-        """Make a folder under a temporary name and move it into place when it is whole."""
-        final = self.folder / f"{stage}-{key}"
-        while not is_main() and not final.is_dir():
-            time.sleep(POLL_SECONDS)
-        if final.is_dir():
-            return final
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / f".making-{stage}-{key}"
-        with held(lock):  # workers of one seed want the same models
-            try:
-                if not final.is_dir():
-                    self._make(final, make)
-            finally:
-                lock.unlink(missing_ok=True)  # who waits for it finds the models made
-        return final
-
-    def _make(self, final: Path, make: Callable[[Path], dict[str, Any]]) -> None:
-        partial = final.with_name(f".partial-{final.name}-{os.getpid()}")
-        shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
-        partial.mkdir()
-        try:
-            facts = make(partial)
-            self.task.tokenizer.save_pretrained(partial)
-            (partial / "stage.json").write_text(json.dumps(facts, indent=1))
-            partial.rename(final)
-        except OSError:
-            if not final.is_dir():  # otherwise another process was faster, with the same result
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _loss_facts(losses: list[float]) -> dict[str, Any]:
-    """Keep the mean loss of the last tenth, and about 100 points of the curve."""
-    if not losses:
-        return {"loss": None, "curve": []}
-    tail = losses[-max(1, len(losses) // 10) :]
-    every = max(1, len(losses) // 100)
-    curve = [
-        {"step": step, "loss": float(np.mean(losses[step : step + every]))}
-        for step in range(0, len(losses), every)
-    ]
-    return {"loss": float(np.mean(tail)), "curve": curve}
-
-
-def _quality_facts(
-    quality: RewardModelQuality, training: RewardModelTraining, preferences: Preferences
-) -> dict[str, Any]:
-    counts, edges = np.histogram(quality.margins, bins=HISTOGRAM_BINS)
-    watched = [{"step": step, "accuracy": accuracy} for step, accuracy in training.accuracies]
-    return {
-        "accuracy": quality.accuracy,
-        "pairs": len(preferences.train),
-        "held_out_pairs": len(preferences.held_out),
-        "margin_mean": float(np.mean(quality.margins)),
-        "margin_std": float(np.std(quality.margins, ddof=1)) if len(quality.margins) > 1 else 0.0,
-        "margin_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-        "steps": len(training.losses),
-        "accuracy_curve": watched,
-        "accuracy_curve_pairs": min(LOOKED_AT, len(preferences.held_out)),
-    }
+        return loss_facts(losses) | {"held_out_perplexity": perplexity}
 
 
 def _nonempty(examples: Any, what: str) -> Any:
     if not examples:
         raise ValueError(f"the task has no {what}")
     return examples
-
-
-def _hash(content: Any) -> str:
-    text = json.dumps([FORMAT, content], sort_keys=True, default=asdict)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _hash_of_model(path: str) -> str:
-    """Hash the weights and configuration of a local folder; a hub name stands for itself."""
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        return path
-    digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()

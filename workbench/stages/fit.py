@@ -1,0 +1,49 @@
+"""Whether the texts of a task fit the models that they go through."""
+
+import math
+from collections.abc import Iterator
+
+from workbench.loading import load_config
+from workbench.settings import PrepareSettings
+from workbench.tasks.base import Task
+
+
+def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> None:
+    """Refuse a model without room for the task's texts, or with another vocabulary.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    texts = [*task.pretraining_texts(), *task.held_out_texts()]
+    texts += [(*example.prompt, *example.response) for example in task.demonstrations()]
+    prompts = [*task.train_prompts(), *task.eval_prompts()]
+    if min(map(len, texts), default=2) < 2 or min(map(len, prompts), default=1) < 1:
+        raise ValueError("the task has a text of fewer than two tokens, or an empty prompt")
+    answered = max(map(len, prompts), default=0) + response_cap
+    longest, tokens = max(answered, *map(len, texts)), len(task.tokenizer)
+    for model, context, vocabulary in _capacities(task, settings):
+        if tokens > vocabulary:
+            raise ValueError(
+                f"the task's tokenizer has {tokens} tokens and {model} knows {vocabulary}; "
+                "give the task that model's own tokenizer"
+            )
+        if longest > context:
+            raise ValueError(
+                f"the task's longest text, or prompt with a response of {response_cap} tokens, "
+                f"has {longest} tokens and the context of {model} is {context}; use a longer "
+                "context, a lower max_response_tokens or shorter texts"
+            )
+
+
+def _capacities(task: Task, settings: PrepareSettings) -> Iterator[tuple[str, float, int]]:
+    """Yield name, context and vocabulary of every model that the task's texts go through."""
+    policy, given = (
+        settings.policy,
+        (settings.policy.path, settings.reward_model.path),
+    )
+    if not policy.path:
+        yield "the policy", policy.context, len(task.tokenizer)
+    for path in filter(None, given):
+        config = load_config(path)
+        context = getattr(config, "max_position_embeddings", None) or math.inf
+        yield f"the model in {path}", context, config.vocab_size
