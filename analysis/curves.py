@@ -41,12 +41,11 @@ def curve(
         metric: name of the metric.
         arm: name of the arm.
         max_points: a longer curve is thinned.
-        is_change: take each run's first value from all of its values.
+        is_change: as `from_start`.
     """
     steps, values = study.curves(metric, arm)
     if is_change and len(steps):
-        first = np.isfinite(values).argmax(axis=1)
-        values = values - np.take_along_axis(values, first[:, None], axis=1)
+        values = from_start(values)
     if len(steps) > max_points:
         kept = np.unique(np.linspace(0, len(steps) - 1, max_points).round().astype(int))
         steps, values = steps[kept], values[:, kept]
@@ -54,6 +53,12 @@ def curve(
     steps, values = steps[there], values[:, there]
     centre, low, high = curve_interval(values)
     return Curve(steps, centre, low, high, np.isfinite(values).sum(axis=0))
+
+
+def from_start(values: FloatArray) -> FloatArray:
+    """Take each run's first finite value from all of its values, [..., T] with T at least 1."""
+    first = np.isfinite(values).argmax(axis=-1, keepdims=True)
+    return values - np.take_along_axis(values, first, axis=-1)
 
 
 def has_zero(study: Study, metric: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from analysis.curves import Curve, curve, has_zero
+from analysis.curves import Curve, curve, from_start, has_zero
 from analysis.figures.panels import finite_rows, gap
 from analysis.intervals import FloatArray
 from analysis.runs import Study, remembered
@@ -90,8 +90,9 @@ def draw_curve(axes: Axes, study: Study, metric: str, arm: str, found: Curve) ->
     if found.n.max() < 3:
         for run_id in study.runs_of(arm)["run_id"]:
             steps, values = study.series(run_id, metric)
-            zero = 0.0 if has_zero(study, metric) else values[:1]
-            axes.plot(steps, values - zero, color=tint, lw=0.7, alpha=0.5)
+            if len(steps) and not has_zero(study, metric):
+                values = from_start(values)
+            axes.plot(steps, values, color=tint, lw=0.7, alpha=0.5)
     style: dict[str, Any] = {"color": tint, "linestyle": line, "zorder": 3}
     axes.plot(found.steps, found.centre, alpha=0.45, **style)
     whole = found.n == found.n.max()

@@ -8,16 +8,20 @@ from matplotlib.figure import Figure
 
 from analysis.curves import curve, has_zero
 from analysis.figures.curve_panels import draw_curves
+from analysis.intervals import FloatArray
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 
 RISE = np.array([0.0, 1.0, 3.0])
 
 
-def made(*reward_models: str) -> Study:
-    """Make a study of three seeds whose scores rise alike, from zeros that lie far apart."""
-    curves = {"reward/proxy": {"one": np.stack([RISE, RISE + 100, RISE - 50])}}
-    study = made_study({"final/proxy": np.ones((3, 1))}, ["one"], curves=curves)
+def made(*reward_models: str, rise: FloatArray = RISE) -> Study:
+    """Make a study of a seed a reward model, whose scores rise alike, from zeros that lie far apart."""
+    seeds = len(reward_models)
+    zeros = np.array([0.0, 100.0, -50.0])[:seeds, None]
+    study = made_study(
+        {"final/proxy": np.ones((seeds, 1))}, ["one"], curves={"reward/proxy": {"one": rise + zeros}}
+    )
     more = {"start_ms": 0, "end_ms": 1000, "collapse_reason": ""}
     return replace(study, runs=study.runs.assign(reward_model=list(reward_models), **more))
 
@@ -29,6 +33,14 @@ def test_scores_of_several_reward_models_are_drawn_from_each_runs_start() -> Non
     drawn = [values for values in lines if len(values) == len(RISE)]
     assert drawn and all(values == pytest.approx(RISE) for values in drawn)
     assert panel.get_ylabel() == "change in score"
+
+
+def test_the_lines_of_two_runs_start_at_the_first_value_that_each_has() -> None:
+    panel = Figure().subplots()
+    draw_curves(panel, made("first", "second", rise=np.array([np.nan, 1.0, 3.0])), "reward/proxy")
+    drawn = [np.asarray(line.get_ydata()) for line in panel.lines if line.get_linewidth() == 0.7]
+    assert len(drawn) == 2
+    assert all(values[np.isfinite(values)] == pytest.approx([0, 2]) for values in drawn)
 
 
 def test_scores_of_one_reward_model_are_drawn_as_they_are() -> None:
