@@ -18,7 +18,8 @@ from urllib.request import urlopen
 
 from workbench.names import unknown
 
-EXAMPLE = "mlruns.example"
+EXAMPLE = Path(__file__).resolve().parents[1] / "mlruns.example"
+"""Runs that come with the project; not there where it is installed without its checkout."""
 LIMIT_BYTES = 20_000_000
 REPEATED = shutil.ignore_patterns("*.svg", "*.html", "curves.csv")
 """Artifacts left out of an exported store: the report's page and its figures once more as SVG."""

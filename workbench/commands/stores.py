@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -51,21 +52,19 @@ def ui(
     if example:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo-workbench"
         cache.mkdir(parents=True, exist_ok=True)
-        database, artifacts = example_copy(Path(__file__).resolve().parent.parent / EXAMPLE, cache)
+        database, artifacts = example_copy(EXAMPLE, cache)
     else:
         database, artifacts = home / "mlflow.db", home / "artifacts"
         if not database.is_file():
             raise FileNotFoundError(f"there are no runs in {home}; try `workbench ui --example`")
     typer.echo("starting MLflow …")
     with sigterm_as_ctrl_c(), served(database, artifacts, port) as address:
-        typer.echo(f"{address}  (Ctrl-C ends it)")
-        for name, view in chart_views(f"sqlite:///{database.resolve()}").items():
-            typer.echo(f"{name}: {address}/{view}")
-        try:
+        with suppress(KeyboardInterrupt):
+            typer.echo(f"{address}  (Ctrl-C ends it)")
+            for name, view in chart_views(f"sqlite:///{database.resolve()}").items():
+                typer.echo(f"{name}: {address}/{view}")
             while True:
                 time.sleep(3600)
-        except KeyboardInterrupt:
-            return
 
 
 def export_example(studies: list[str], target: Path, home: HomeOption = HOME) -> None:
