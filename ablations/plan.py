@@ -20,7 +20,7 @@ from workbench.locks import write_whole
 from workbench.plugins import source_hash
 from workbench.recipe import Recipe
 from workbench.tasks import task_settings
-from workbench.tracking import Store, default_store
+from workbench.tracking.store import Store, default_store
 from workbench.trick import Value
 
 GRACE_SECONDS = 60.0

@@ -34,7 +34,7 @@ from workbench.environment import settle_process
 from workbench.signals import sigterm_as_ctrl_c
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Task
-from workbench.tracking import EXPERIMENT_TAG_LIMIT
+from workbench.tracking.store import EXPERIMENT_TAG_LIMIT
 
 
 @dataclass(frozen=True)

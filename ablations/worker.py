@@ -27,9 +27,9 @@ from workbench.checkpoint import CheckpointError, last_iteration
 from workbench.environment import settle_process
 from workbench.errors import is_expected, one_sentence
 from workbench.parallel import Unheard, broadcast, is_main, leave, processes
-from workbench.run_log import RunLog
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
+from workbench.tracking.run_log import RunLog
 from workbench.train_one import save_policy
 from workbench.training import Interrupted, Run, make_accelerator
 

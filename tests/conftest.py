@@ -19,7 +19,7 @@ from workbench.plugins import load_plugins
 from workbench.stages.prepare import Prepared
 
 if TYPE_CHECKING:
-    from workbench.tracking import Store
+    from workbench.tracking.store import Store
 
 pytest.register_assert_rewrite("tests.tricks.contract")
 settings.register_profile("fast", max_examples=25, deadline=None, derandomize=True)
@@ -56,7 +56,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with MLflow's tables and the experiment `study`; making one takes seconds."""
-    from workbench.tracking import default_store
+    from workbench.tracking.store import default_store
 
     home = tmp_path_factory.mktemp("empty")
     default_store(home).create_experiment("study")
@@ -66,7 +66,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def study_store(empty_database: Path, tmp_path: Path) -> "Store":
     """A store of its own for a test, with the experiment `study`."""
-    from workbench.tracking import default_store
+    from workbench.tracking.store import default_store
 
     (tmp_path / "home").mkdir()
     shutil.copy(empty_database, tmp_path / "home")

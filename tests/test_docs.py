@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from workbench.describe import find_trick, monitors_page
+from workbench.catalogue.describe import find_trick, monitors_page
+from workbench.catalogue.pages import WHEN, recipes_page, tricks_page
+from workbench.catalogue.synonyms import SYNONYMS
 from workbench.names import unknown
-from workbench.pages import WHEN, recipes_page, tricks_page
 from workbench.recipes import recipes
-from workbench.synonyms import SYNONYMS
 from workbench.trick import SLOTS
 from workbench.tricks import built_in
 

@@ -11,7 +11,7 @@ import pytest
 from mlflow.exceptions import BAD_REQUEST, RESOURCE_ALREADY_EXISTS, MlflowException
 
 from tests.ports import free_port
-from workbench.tracking import (
+from workbench.tracking.store import (
     PATIENCE_VARIABLE,
     AwayError,
     Store,

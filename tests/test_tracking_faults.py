@@ -26,11 +26,11 @@ from tests.tracked_runs import (
 )
 from workbench import cli
 from workbench.commands.shared import FAILED
-from workbench.delivery import MARKER
-from workbench.spool import NAME, open_spool
 from workbench.stages.prepare import Prepared
-from workbench.sync import sync
-from workbench.tracking import Store, sqlite_file, store_address
+from workbench.tracking.delivery import MARKER
+from workbench.tracking.spool import NAME, open_spool
+from workbench.tracking.store import Store, sqlite_file, store_address
+from workbench.tracking.sync import sync
 
 STEPS, METRICS = 100, 50
 
@@ -84,7 +84,7 @@ def test_a_server_that_goes_away_and_comes_back_gets_every_point_once(
         assert run_id is None
         assert result.history[-1][0] == LONG.iterations
         assert "does not answer" in capsys.readouterr().err
-        monkeypatch.setattr("workbench.sync.PATIENCE_SECONDS", 0.3)
+        monkeypatch.setattr("workbench.tracking.sync.PATIENCE_SECONDS", 0.3)
         assert synced(monkeypatch, hasty.run.folder) == FAILED
         assert (hasty.run.folder / NAME).exists()
 
@@ -146,7 +146,7 @@ from pathlib import Path
 from mlflow.store.tracking.dbmodels.models import SqlMetric
 from sqlalchemy import event
 from sqlalchemy.orm import Session
-from workbench.sync import sync
+from workbench.tracking.sync import sync
 
 folder, moment, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 batches = []

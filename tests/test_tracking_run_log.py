@@ -16,11 +16,11 @@ from tests.tracked_runs import (
     stored_steps,
 )
 from workbench.checkpoint import CheckpointError
-from workbench.run_log import RunLog
-from workbench.spool import NAME, Spool, read
 from workbench.stages.prepare import Prepared
-from workbench.sync import sync
-from workbench.tracking import Store
+from workbench.tracking.run_log import RunLog
+from workbench.tracking.spool import NAME, Spool, read
+from workbench.tracking.store import Store
+from workbench.tracking.sync import sync
 from workbench.training import Interrupted
 
 
@@ -111,7 +111,7 @@ def test_a_run_that_goes_on_without_its_spool_rebuilds_it_from_the_checkpoint(
 ) -> None:  # fmt: skip
     with monkeypatch.context() as patched:
         if not is_delivered:
-            patched.setattr("workbench.delivery.Delivery.advance", lambda self: None)
+            patched.setattr("workbench.tracking.delivery.Delivery.advance", lambda self: None)
         interrupt(make_log(prepared, folder, store), 4)
     elsewhere = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
     (elsewhere / NAME).unlink()

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from workbench import spool as module
 from workbench.checkpoint import CheckpointError, Record
 from workbench.locks import LockedError
-from workbench.spool import NAME, Entry, held_spool, open_spool, read
-from workbench.tracking import Store, default_store, store_address, store_at
+from workbench.tracking import spool as module
+from workbench.tracking.spool import NAME, Entry, held_spool, open_spool, read
+from workbench.tracking.store import Store, default_store, store_address, store_at
 
 
 def record(step: int, value: float = 0.0) -> Record:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from workbench import tracking_store
-from workbench.delivery import points
-from workbench.tracking import Store, default_store, sqlite_file
-from workbench.tracking_store import example_copy, export_example, served
+from workbench.tracking import example as module
+from workbench.tracking.delivery import points
+from workbench.tracking.example import example_copy, export_example
+from workbench.tracking.store import Store, default_store, sqlite_file
+from workbench.tracking.ui import served
 
 STEPS = 11
 
@@ -58,7 +59,7 @@ def test_several_studies_are_exported_together(store: Store, tmp_path: Path) -> 
 
 def test_indexes_that_a_small_store_does_not_need_are_left_out(store: Store, tmp_path: Path) -> None:
     query = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'index_metrics_run_uuid%'"
-    assert rows(sqlite_file(store.uri) or Path(), query) == [(len(tracking_store.SPARED),)]
+    assert rows(sqlite_file(store.uri) or Path(), query) == [(len(module.SPARED),)]
     assert rows(exported(store, tmp_path / "example"), query) == [(0,)]
 
 
@@ -87,7 +88,7 @@ def test_commands_do_not_say_where_the_runs_were(home: str, store: Store, tmp_pa
 def test_a_large_study_is_thinned_but_keeps_first_and_last_step(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking_store, "THINNINGS", (3,))
+    monkeypatch.setattr(module, "THINNINGS", (3,))
     database = exported(store, tmp_path / "example")
     steps = rows(database, "SELECT DISTINCT step FROM metrics ORDER BY step")
     assert [step for (step,) in steps] == [0, 3, 6, 9, 10]
@@ -96,7 +97,7 @@ def test_a_large_study_is_thinned_but_keeps_first_and_last_step(
 def test_a_study_that_does_not_fit_is_refused(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking_store, "LIMIT_BYTES", 1000)
+    monkeypatch.setattr(module, "LIMIT_BYTES", 1000)
     with pytest.raises(ValueError, match="does not fit"):
         exported(store, tmp_path / "example")
     assert not list(tmp_path.iterdir())

@@ -8,13 +8,13 @@ import pytest
 
 from tests.ports import free_port
 from workbench import cli
-from workbench import sync as module
 from workbench.commands.shared import FAILED
-from workbench.delivery import MARKER, Delivery
 from workbench.locks import LockedError
-from workbench.spool import NAME, held_spool, open_spool
-from workbench.sync import sync
-from workbench.tracking import Store, store_address
+from workbench.tracking import sync as module
+from workbench.tracking.delivery import MARKER, Delivery
+from workbench.tracking.spool import NAME, held_spool, open_spool
+from workbench.tracking.store import Store, store_address
+from workbench.tracking.sync import sync
 
 QUICKSTART = Path(__file__).parent.parent / "ablations" / "quickstart.yaml"
 

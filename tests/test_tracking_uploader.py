@@ -15,11 +15,11 @@ from mlflow.entities import Metric
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from workbench.checkpoint import Record
-from workbench.delivery import BATCH, MARKER, Delivery, parcels, points
 from workbench.locks import LockedError
-from workbench.spool import Spool, held_spool, open_spool
-from workbench.tracking import AwayError, Store, TrackingError, default_store
-from workbench.uploader import Uploader
+from workbench.tracking.delivery import BATCH, MARKER, Delivery, parcels, points
+from workbench.tracking.spool import Spool, held_spool, open_spool
+from workbench.tracking.store import AwayError, Store, TrackingError, default_store
+from workbench.tracking.uploader import Uploader
 
 PATIENT = 60.0
 PARAMS = {"arm": "vanilla", "seed": "0"}

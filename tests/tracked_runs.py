@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.builders import SETTINGS, ListTracker, make_run
-from workbench.delivery import MARKER
-from workbench.run_log import RunLog
 from workbench.stages.prepare import Prepared
-from workbench.tracking import Store
+from workbench.tracking.delivery import MARKER
+from workbench.tracking.run_log import RunLog
+from workbench.tracking.store import Store
 from workbench.training import Run
 
 LONG = SETTINGS.model_copy(update={"iterations": 8, "checkpoint_every": 3})

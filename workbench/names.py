@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from workbench.synonyms import SYNONYMS
+from workbench.catalogue.synonyms import SYNONYMS
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> str:

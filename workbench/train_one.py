@@ -9,12 +9,12 @@ from safetensors import SafetensorError
 from workbench.checkpoint import cannot_write
 from workbench.parallel import Unheard, is_main
 from workbench.recipe import Recipe
-from workbench.run_log import RunLog
 from workbench.settings import CollapseRule, PpoSettings, PrepareSettings, TaskSettings
 from workbench.signals import stop_request
 from workbench.stages.prepare import prepare
 from workbench.tasks import make_task
-from workbench.tracking import Store
+from workbench.tracking.run_log import RunLog
+from workbench.tracking.store import Store
 from workbench.training import Pruner, Result, Run, make_accelerator
 
 EXPERIMENT = "train"

@@ -9,7 +9,7 @@ from ablations.designs.kinds import AnyDesign
 from ablations.search.settings import Search
 from ablations.study import Study
 from workbench.recipe import Recipe
-from workbench.tracking import EXPERIMENT_TAG_LIMIT
+from workbench.tracking.store import EXPERIMENT_TAG_LIMIT
 
 OTHER_FACTS = 1_500
 """Characters of the experiment's tag for all but the design, the arms, the seeds and the question."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.ablations.toy import run_here, toy
-from workbench.tracking import default_store
+from workbench.tracking.store import default_store
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from ablations.study_files import make_study
 from tests.ablations.toy import run_here, toy
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe, recipes
-from workbench.tracking import EXPERIMENT_TAG_LIMIT
+from workbench.tracking.store import EXPERIMENT_TAG_LIMIT
 from workbench.tricks import TEXTBOOK, built_in
 from workbench.yaml_files import parse_yaml
 

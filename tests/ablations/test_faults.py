@@ -31,8 +31,8 @@ from tests.ablations.toy import TOY, points, run_here, toy, toy_plan
 from tests.mlflow_server import wait_for
 from tests.postgres import new_database
 from workbench import plugins
-from workbench.sync import sync
-from workbench.tracking import default_store
+from workbench.tracking.store import default_store
+from workbench.tracking.sync import sync
 from workbench.training import Run
 
 ELSEWHERE = replace(Process.this("elsewhere"), machine="another")

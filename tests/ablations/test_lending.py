@@ -11,7 +11,7 @@ from ablations.plan import ChangedStudyError
 from ablations.study import Study
 from analysis.loading import load
 from tests.ablations.toy import run_here, toy
-from workbench.tracking import default_store
+from workbench.tracking.store import default_store
 
 LENT = {"recipe": "vanilla", "lender": "toy/vanilla"}
 OWN = {"recipe": "vanilla", "with": {"value_clip": True}}

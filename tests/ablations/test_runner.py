@@ -19,8 +19,8 @@ from ablations.trials import Trials
 from tests.ablations.toy import OPTIONS, TOY, points, run_here, run_names, toy
 from workbench.glossary import GLOSSARY
 from workbench.locks import LockedError
-from workbench.sync import sync
-from workbench.tracking import default_store
+from workbench.tracking.store import default_store
+from workbench.tracking.sync import sync
 from workbench.training import Run
 
 CELLS = ["vanilla/s0", "ppo_max/s0", "vanilla/s1", "ppo_max/s1"]

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from tests.ablations.toy import toy
 from tests.benchmarks.tracking_overhead import Cost, Pair, measure
-from workbench.tracking import default_store
+from workbench.tracking.store import default_store
 
 BLOCKS = 2
 

@@ -152,7 +152,7 @@ def bare_trial(study: "Study", home: Path) -> Callable[[], object]:
 
 def timed(act: Callable[[], object]) -> Cost:
     """Do something and take its time."""
-    from workbench.uploader import Uploader
+    from workbench.tracking.uploader import Uploader
 
     work, uploading = Uploader._work, [0.0]
 

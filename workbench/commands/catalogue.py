@@ -35,11 +35,11 @@ def list_tricks(
     if context.invoked_subcommand:
         return
     if as_markdown:
-        from workbench.pages import tricks_page
+        from workbench.catalogue.pages import tricks_page
 
         typer.echo(tricks_page(), nl=False)
         return
-    from workbench.describe import trick_facts, trick_table
+    from workbench.catalogue.describe import trick_facts, trick_table
     from workbench.tricks import registry
 
     every = list(registry().values())
@@ -58,7 +58,7 @@ def show_trick(
 
     workbench tricks show my_trick --plugin my_trick.py
     """
-    from workbench.describe import find_trick, trick_facts, trick_page
+    from workbench.catalogue.describe import find_trick, trick_facts, trick_page
     from workbench.plugins import load_plugins
 
     load_plugins(plugin or [])
@@ -79,11 +79,11 @@ def list_recipes(
     if context.invoked_subcommand:
         return
     if as_markdown:
-        from workbench.pages import recipes_page
+        from workbench.catalogue.pages import recipes_page
 
         typer.echo(recipes_page(), nl=False)
         return
-    from workbench.describe import recipe_facts, recipe_table
+    from workbench.catalogue.describe import recipe_facts, recipe_table
     from workbench.recipes import recipes
 
     every = list(recipes().values())
@@ -98,7 +98,7 @@ def show_recipe(
 
     Example: workbench recipes show ppo_max
     """
-    from workbench.describe import recipe_facts, recipe_page
+    from workbench.catalogue.describe import recipe_facts, recipe_page
     from workbench.recipes import find_recipe
 
     recipe = find_recipe(name)
@@ -114,7 +114,7 @@ def diff_recipes(
 
     Example: workbench recipes diff vanilla ppo_max
     """
-    from workbench.describe import recipe_difference
+    from workbench.catalogue.describe import recipe_difference
     from workbench.recipes import find_recipe
 
     show(recipe_difference(find_recipe(first), find_recipe(second)))
@@ -130,7 +130,7 @@ def list_metrics(
     """
     from dataclasses import asdict
 
-    from workbench.describe import metric_table, monitors_page
+    from workbench.catalogue.describe import metric_table, monitors_page
     from workbench.glossary import GLOSSARY
 
     if as_markdown:

@@ -62,7 +62,7 @@ def compare(
     workbench compare before after --metric final/gold --difference 0.2 --json
     """
     from analysis.terminal import as_data, as_page, compared
-    from workbench.tracking import default_store
+    from workbench.tracking.store import default_store
 
     table = compared(names, default_store(home, tracking_uri).uri, metric or [])
     show(as_data(table, difference) if as_json else as_page(table, difference), as_json)
@@ -99,7 +99,7 @@ def claims(
         rows = kept()["claims"]
     else:
         from analysis.paper.keeping import keep
-        from workbench.tracking import default_store
+        from workbench.tracking.store import default_store
 
         open_study = opener(default_store(home).uri, setting)
         tell = partial(typer.echo, err=True)

@@ -95,7 +95,7 @@ def train(
     from ablations.study_files import make_arm_study
     from workbench.environment import settle_process
     from workbench.parallel import is_main, leave
-    from workbench.tracking import default_store
+    from workbench.tracking.store import default_store
     from workbench.train_one import train_one
 
     asked = make_arm_study(

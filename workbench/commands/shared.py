@@ -51,7 +51,7 @@ def print_outcome(statuses: "list[Status]", iterations: int) -> None:
 
 def upload(folder: Path, tracking_uri: str | None) -> int:
     """Upload the spools below a folder, say what became of each, and return how many there were."""
-    from workbench.sync import sync
+    from workbench.tracking.sync import sync
 
     uploads = sync(folder, tracking_uri)
     for upload in uploads:
@@ -66,7 +66,7 @@ def write_report_of(study: str, home: Path) -> None:
     """Write report, summary experiment and chart view, and say where they are."""
     from ablations.folder import find_study
     from analysis.publish import publish
-    from workbench.tracking import default_store
+    from workbench.tracking.store import default_store
 
     folder = find_study(home, study)
     uri = default_store(home, folder.outline().tracking_uri).uri

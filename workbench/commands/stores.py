@@ -47,7 +47,8 @@ def ui(
     Example: workbench ui --example
     """
     from workbench.signals import sigterm_as_ctrl_c
-    from workbench.tracking_store import EXAMPLE, example_copy, served
+    from workbench.tracking.example import EXAMPLE, example_copy
+    from workbench.tracking.ui import served
 
     if example:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ppo-workbench"
@@ -72,9 +73,9 @@ def export_example(studies: list[str], target: Path, home: HomeOption = HOME) ->
 
     Example: workbench example export quickstart figure_04 mlruns.example
     """
-    from workbench import tracking_store
+    from workbench.tracking import example
 
-    every = tracking_store.export_example(home / "mlflow.db", studies, target)
+    every = example.export_example(home / "mlflow.db", studies, target)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     kept = "every step" if every == 1 else f"every {every}th step"
     typer.echo(f"{target}: {size / 1e6:.1f} MB, {kept}")

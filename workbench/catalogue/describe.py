@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench import collapse
+from workbench.catalogue.synonyms import also_called
 from workbench.glossary import GLOSSARY
 from workbench.names import unknown
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
 from workbench.settings import CollapseRule, PruneSettings, Settings
-from workbench.synonyms import also_called
 from workbench.trick import Trick
 from workbench.tricks import TEXTBOOK, registry
 

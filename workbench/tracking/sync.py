@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from workbench.delivery import Delivery
 from workbench.errors import one_sentence
 from workbench.locks import LockedError
 from workbench.progress import track
-from workbench.spool import NAME, held_spool, read
-from workbench.tracking import AwayError, store_at
+from workbench.tracking.delivery import Delivery
+from workbench.tracking.spool import NAME, held_spool, read
+from workbench.tracking.store import AwayError, store_at
 
 PATIENCE_SECONDS = 10.0
 """Long enough for a lock, short enough for somebody who looks on."""

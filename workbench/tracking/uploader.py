@@ -8,9 +8,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
-from workbench.delivery import Delivery
 from workbench.errors import one_sentence
-from workbench.tracking import AwayError, pauses
+from workbench.tracking.delivery import Delivery
+from workbench.tracking.store import AwayError, pauses
 
 POLL_SECONDS = 0.1
 LATER = "nothing is lost: the run's spool is kept, and `workbench sync` uploads it"

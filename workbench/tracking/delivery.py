@@ -15,8 +15,8 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from workbench.spool import Entry, read
-from workbench.tracking import Store
+from workbench.tracking.spool import Entry, read
+from workbench.tracking.store import Store
 
 BATCH = 1000
 """Metric points per call, MLflow's limit; one call is one transaction."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.checkpoint import CheckpointError
-from workbench.delivery import Delivery
 from workbench.environment import git_commit, hardware, versions
 from workbench.errors import one_sentence
-from workbench.spool import Spool, open_spool
-from workbench.tracking import Store, store_address
+from workbench.tracking.delivery import Delivery
+from workbench.tracking.spool import Spool, open_spool
+from workbench.tracking.store import Store, store_address
+from workbench.tracking.uploader import Uploader
 from workbench.training import Interrupted, Result, Run
-from workbench.uploader import Uploader
 
 HURRY_SECONDS = 5.0
 """How long a run that was asked to stop waits for the store."""

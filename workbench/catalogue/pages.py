@@ -4,11 +4,11 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from workbench.describe import plain, trick_facts, trick_source
-from workbench.omissions import LEFT_OUT, SETTINGS, Omission
+from workbench.catalogue.describe import plain, trick_facts, trick_source
+from workbench.catalogue.omissions import LEFT_OUT, SETTINGS, Omission
+from workbench.catalogue.synonyms import SYNONYMS
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
-from workbench.synonyms import SYNONYMS
 from workbench.trick import NEEDS, SLOTS, Trick, Value
 from workbench.tricks import TEXTBOOK, built_in
 

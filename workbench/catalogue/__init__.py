@@ -1,0 +1,1 @@
+"""The tricks and recipes in words: for the terminal, for programs, and for docs/."""
