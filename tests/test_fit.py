@@ -6,7 +6,7 @@ import pytest
 from accelerate import Accelerator
 
 from tests.builders import CONTEXT, TinyTask, save_model, tiny_gpt2
-from workbench.settings import ModelSettings, PrepareSettings
+from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings
 from workbench.stages.prepare import prepare
 
 
@@ -36,3 +36,15 @@ def test_a_response_cap_that_does_not_fit_behind_a_prompt_is_refused(tmp_path: P
     with pytest.raises(ValueError, match=f"with a response of {CONTEXT} tokens, has"):
         prepare(TinyTask(), settings, tmp_path, Accelerator(cpu=True), CONTEXT)
     assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_a_reward_model_without_exactly_one_output_is_refused(tmp_path: Path, outputs: int) -> None:
+    model = tiny_gpt2()
+    model.config.num_labels = outputs  # 2 is what a language model's configuration says
+    folder = save_model(model, tmp_path / "no_reward_model")
+    settings = PrepareSettings(
+        policy=ModelSettings(width=8, heads=2, context=CONTEXT),
+        reward_model=RewardModelSettings(path=str(folder)),
+    )
+    refuse(settings, tmp_path, f"no_reward_model is no reward model: .* says {outputs} outputs")

@@ -310,6 +310,16 @@ def test_a_folder_without_weights_and_an_unknown_hub_name_are_one_sentence(tmp_p
             load_causal(place)
 
 
+def test_weights_that_are_not_in_the_folder_are_refused_instead_of_drawn(tmp_path: Path) -> None:
+    tiny_gpt2().save_pretrained(tmp_path / "policy")
+    with pytest.raises(ValueError, match=r"policy is not a sequence-class[^\n]* it lacks score.weight;"):
+        load_scorer(tmp_path / "policy")
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=8, n_layer=1, n_head=1, tie_word_embeddings=False)
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path / "scorer")
+    with pytest.raises(ValueError, match=r"scorer is not a causal [^\n]* it lacks lm_head.weight;"):
+        load_causal(tmp_path / "scorer")
+
+
 def test_a_fresh_head_follows_its_seed_and_deviation(prepared: Prepared) -> None:
     weights = []
     for seed in (1, 1, 2):

@@ -52,27 +52,31 @@ def small_gpt2(
 
 
 def load_causal(folder: Path | str) -> "PreTrainedModel":
-    """Load a causal language model in evaluation mode, so that dropout is off in PPO."""
-    return _load(AutoModelForCausalLM, folder)
+    """Load a causal language model in evaluation mode, so that dropout is off in PPO.
+
+    Raises:
+        ValueError: if the folder lacks some of its weights, as a reward model's lacks the output layer.
+    """
+    model, missing = _load(AutoModelForCausalLM, folder)
+    _require_whole(folder, missing, "a causal language model")
+    return model
 
 
 def load_scorer(folder: Path | str) -> "PreTrainedModel":
     """Load a sequence-classification model with one output, in evaluation mode.
 
     Raises:
-        ValueError: if the architecture has no linear `score` head, or one with several outputs.
+        ValueError: if the architecture has no linear `score` head, or one with several outputs, or the
+            folder lacks some of the weights, as a language model's lacks the head.
     """
-    try:
-        model = _load(AutoModelForSequenceClassification, folder, num_labels=1)
-    except RuntimeError as error:
-        if "mismatched_sizes" not in str(error):
-            raise
-        raise ValueError(
-            f"the model in {folder} does not give one score per token; it needs num_labels 1"
-        ) from error
-    if not isinstance(getattr(model, "score", None), nn.Linear):
-        raise ValueError(f"the model in {folder} has no linear `score` head to score tokens with")
+    model, missing = _scorer(folder)
+    _require_whole(folder, missing, "a sequence-classification model with one output")
     return model
+
+
+def scorer_on(folder: Path | str) -> "PreTrainedModel":
+    """Put a `score` head, whose weights are still to be set, on the trunk of a language model."""
+    return _scorer(folder)[0]
 
 
 def load_config(folder: Path | str) -> "PreTrainedConfig":
@@ -97,6 +101,30 @@ def require_folder(path: Path | str) -> str:
     return str(Path(path).expanduser()) if looks_local else text
 
 
+def _scorer(folder: Path | str) -> tuple["PreTrainedModel", set[str]]:
+    try:
+        model, missing = _load(AutoModelForSequenceClassification, folder, num_labels=1)
+    except RuntimeError as error:
+        if "mismatched_sizes" not in str(error):
+            raise
+        raise ValueError(
+            f"the model in {folder} does not give one score per token; it needs num_labels 1"
+        ) from error
+    if not isinstance(getattr(model, "score", None), nn.Linear):
+        raise ValueError(f"the model in {folder} has no linear `score` head to score tokens with")
+    return model, missing
+
+
+def _require_whole(folder: Path | str, missing: set[str], kind: str) -> None:
+    """Refuse a model of which some weights are not in its files: they would be random numbers."""
+    if missing:
+        names = ", ".join(sorted(missing)[:3])
+        raise ValueError(
+            f"the model in {folder} is not {kind}, or not all of one: it lacks {names};"
+            " name another folder"
+        )
+
+
 @contextmanager
 def _one_sentence(folder: Path | str) -> Iterator[None]:
     """Turn a library's page about a folder that cannot be loaded into its first line."""
@@ -107,15 +135,18 @@ def _one_sentence(folder: Path | str) -> Iterator[None]:
         raise FileNotFoundError(f"cannot load a model from {folder}: {first}") from error
 
 
-def _load(kind: Any, folder: Path | str, **options: Any) -> "PreTrainedModel":
+def _load(kind: Any, folder: Path | str, **options: Any) -> tuple["PreTrainedModel", set[str]]:
+    """Load a model in evaluation mode; return the names of weights that its files lack as well."""
     found = require_folder(folder)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         with _one_sentence(folder):
-            return kind.from_pretrained(
-                found, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, **options
-            ).eval()
+            model, told = kind.from_pretrained(
+                found, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
+                output_loading_info=True, **options,
+            )  # fmt: skip
+            return model.eval(), set(told["missing_keys"])
     finally:
         transformers_logging.set_verbosity(verbosity)

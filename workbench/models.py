@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from workbench import gpt2
 from workbench.arithmetic import linear
-from workbench.loading import load_causal, load_scorer
+from workbench.loading import load_causal, load_scorer, scorer_on
 from workbench.packing import Rows, Wanted
 from workbench.parallel import process
 from workbench.tasks.base import Reward
@@ -81,7 +81,7 @@ class Scorer(nn.Module):
             head_std: standard deviation of the head's weights; 0 makes every first value 0.
             seed: seed of the head's weights.
         """
-        self.model = load_scorer(folder)
+        self.model = scorer_on(folder)
         generator = torch.Generator().manual_seed(seed)
         weight = self.model.score.weight
         with torch.no_grad():

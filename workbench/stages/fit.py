@@ -14,6 +14,8 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
     Raises:
         ValueError: in one sentence.
     """
+    if settings.reward_model.path:
+        require_one_score(settings.reward_model.path)
     texts = [*task.pretraining_texts(), *task.held_out_texts()]
     texts += [(*example.prompt, *example.response) for example in task.demonstrations()]
     prompts = [*task.train_prompts(), *task.eval_prompts()]
@@ -33,6 +35,22 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
                 f"has {longest} tokens and the context of {model} is {context}; use a longer "
                 "context, a lower max_response_tokens or shorter texts"
             )
+
+
+def require_one_score(path: str) -> None:
+    """Refuse a reward model whose configuration gives it another number of outputs than one.
+
+    A language model's says two, so that one in the place of a reward model is refused as well.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    outputs = load_config(path).num_labels
+    if outputs != 1:
+        raise ValueError(
+            f"the model in {path} is no reward model: its configuration says {outputs} outputs; "
+            "it has to be a sequence-classification model with num_labels 1"
+        )
 
 
 def _capacities(task: Task, settings: PrepareSettings) -> Iterator[tuple[str, float, int]]:
