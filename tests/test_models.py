@@ -320,6 +320,23 @@ def test_weights_that_are_not_in_the_folder_are_refused_instead_of_drawn(tmp_pat
         load_causal(tmp_path / "scorer")
 
 
+def test_a_broken_file_of_weights_is_one_sentence(tmp_path: Path) -> None:
+    tiny_gpt2().save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(FileNotFoundError, match=rf"^cannot load a model from {tmp_path}: [^\n]*$"):
+        load_causal(tmp_path)
+
+
+def test_code_in_a_models_folder_is_refused_and_not_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config"}}'
+    )
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')")
+    with pytest.raises(ValueError, match=r"comes with code of its own, which is never run[^\n]*$"):
+        load_causal(tmp_path)
+    assert not (tmp_path / "was_run").exists()
+
+
 def test_a_fresh_head_follows_its_seed_and_deviation(prepared: Prepared) -> None:
     weights = []
     for seed in (1, 1, 2):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -130,9 +131,16 @@ def _one_sentence(folder: Path | str) -> Iterator[None]:
     """Turn a library's page about a folder that cannot be loaded into its first line."""
     try:
         yield
-    except OSError as error:
-        first = str(error).splitlines()[0]
+    except (OSError, SafetensorError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise FileNotFoundError(f"cannot load a model from {folder}: {first}") from error
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise ValueError(
+            f"the model in {folder} comes with code of its own, which is never run here;"
+            " name a model of an architecture that transformers has"
+        ) from error
 
 
 def _load(kind: Any, folder: Path | str, **options: Any) -> tuple["PreTrainedModel", set[str]]:
