@@ -1,11 +1,15 @@
 """Texts that do not fit a model are refused in one sentence, before anything is trained."""
 
+import json
 from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
-from tests.builders import CONTEXT, TinyTask, save_model, tiny_gpt2
+from tests.builders import CONTEXT, TinyTask, save_model, tiny_gpt2, tokenizer
 from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings
 from workbench.stages.prepare import prepare
 
@@ -48,3 +52,17 @@ def test_a_reward_model_without_exactly_one_output_is_refused(tmp_path: Path, ou
         reward_model=RewardModelSettings(path=str(folder)),
     )
     refuse(settings, tmp_path, f"no_reward_model is no reward model: .* says {outputs} outputs")
+
+
+@pytest.mark.parametrize("place", ["policy", "reward_model"])
+def test_a_model_with_another_tokenizer_of_the_same_size_is_refused(tmp_path: Path, place: str) -> None:
+    folder = save_model(tiny_gpt2(), tmp_path / "theirs")
+    config = json.loads((folder / "config.json").read_text()) | {"id2label": {"0": "score"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    names = sorted(tokenizer().get_vocab())
+    shuffled = WordLevel({name: number for number, name in enumerate(names)}, unk_token=names[0])
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(shuffled)).save_pretrained(folder)
+    settings = PrepareSettings.model_validate(
+        {"policy": {"width": 8, "heads": 2, "context": CONTEXT}} | {place: {"path": str(folder)}}
+    )
+    refuse(settings, tmp_path, r"the tokenizer in .*theirs numbers [0-9]+ of the task's 12 tokens other")

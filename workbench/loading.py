@@ -12,6 +12,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
 )
@@ -85,6 +86,18 @@ def load_config(folder: Path | str) -> "PreTrainedConfig":
     found = require_folder(folder)
     with _one_sentence(folder):
         return AutoConfig.from_pretrained(found, trust_remote_code=False)
+
+
+def load_vocabulary(folder: Path | str) -> dict[str, int]:
+    """Return the ids of the tokens of the tokenizer beside a model; none if there is no tokenizer."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(require_folder(folder), trust_remote_code=False)
+    except (OSError, ValueError, KeyError):
+        return {}
+    if not tokenizer("text", add_special_tokens=False).input_ids:  # made of a model's name alone
+        return {}
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    return vocabulary
 
 
 def require_folder(path: Path | str) -> str:

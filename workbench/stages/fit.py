@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterator
 
-from workbench.loading import load_config
+from workbench.loading import load_config, load_vocabulary
 from workbench.settings import PrepareSettings
 from workbench.tasks.base import Task
+
+OTHERS = 0.1
+"""Largest share of tokens, special ones added or renamed, that two copies of a tokenizer differ in."""
 
 
 def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> None:
@@ -35,6 +38,8 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
                 f"has {longest} tokens and the context of {model} is {context}; use a longer "
                 "context, a lower max_response_tokens or shorter texts"
             )
+    for path in filter(None, (settings.policy.path, settings.reward_model.path)):
+        require_one_tokenizer(task, path)
 
 
 def require_one_score(path: str) -> None:
@@ -50,6 +55,21 @@ def require_one_score(path: str) -> None:
         raise ValueError(
             f"the model in {path} is no reward model: its configuration says {outputs} outputs; "
             "it has to be a sequence-classification model with num_labels 1"
+        )
+
+
+def require_one_tokenizer(task: Task, path: str) -> None:
+    """Refuse a model with a tokenizer beside it that is not the task's: ids would mean other words.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    own, theirs = task.tokenizer.get_vocab(), load_vocabulary(path)
+    others = sum(theirs.get(token) != number for token, number in own.items())
+    if theirs and others > OTHERS * len(own):
+        raise ValueError(
+            f"the tokenizer in {path} numbers {others} of the task's {len(own)} tokens otherwise, or "
+            "lacks them; task, policy and reward model need one tokenizer"
         )
 
 
