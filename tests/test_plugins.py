@@ -145,6 +145,26 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
     assert set(registry()) == set(built_in())
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("limit: float = 5.0", r"mine.limit is declared by neither hyper\(\) nor state\(\): write"),
+        ("limit: float", r"mine.limit is declared by neither hyper\(\) nor state\(\): write"),
+        (
+            "needs = {'entropi'}",
+            r"unknown quantity 'entropi' in the needs of mine; did you mean 'entropy'",
+        ),
+        ("neutral = {'limt': 1}", r"unknown hyper-parameter 'limt' in mine.neutral; known: none"),
+    ],
+)
+def test_a_declaration_that_would_be_ignored_is_refused(
+    tmp_path: Path, line: str, sentence: str
+) -> None:
+    text = f"from workbench.trick import ScoreTransform\nclass Mine(ScoreTransform):\n    {line}\n"
+    with pytest.raises(ValueError, match=rf"plugin \S+mine.py cannot be imported: {sentence}"):
+        load_plugins([write(tmp_path / "mine.py", text)])
+
+
 def test_a_missing_file_is_answered_with_the_nearest(plugin: Path) -> None:
     missing = plugin.with_name("soft_reward_clp.py")
     with pytest.raises(FileNotFoundError) as error:

@@ -15,7 +15,7 @@ from workbench.recipe import Recipe, make_trick
 from workbench.recipes import find_recipe, recipes
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
-from workbench.trick import SLOTS, ScoreTransform, Trick
+from workbench.trick import SLOTS, ScoreTransform, Trick, state
 from workbench.tricks import TEXTBOOK, registry
 from workbench.tricks.advantage.advantage_norm import AdvantageNorm
 from workbench.tricks.advantage_estimator.gae import Gae
@@ -149,6 +149,16 @@ def test_a_value_of_the_wrong_kind_is_one_sentence(value: str | bool) -> None:
 def test_a_value_outside_the_domain_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"^gae.trace must be at most 1, got 1.5$"):
         VANILLA.set({"gae.trace": 1.5})
+
+
+def test_state_that_no_checkpoint_can_keep_is_one_sentence() -> None:
+    class Counting(ScoreTransform):
+        rollouts: int = state(int)
+
+    with pytest.raises(
+        ValueError, match=r"^counting.rollouts is state of type int, which no checkpoint"
+    ):
+        Counting()
 
 
 def test_a_started_recipe_has_fresh_state() -> None:

@@ -23,6 +23,7 @@ from typing import (
 
 from torch import Tensor
 
+from workbench.names import unknown
 from workbench.types import Draft, Evaluation, Optimisation, Rates, Rollout, Sampling
 
 if TYPE_CHECKING:
@@ -155,13 +156,40 @@ class Trick:
     batch_statistic: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Turn the subclass into a dataclass and name it."""
+        """Turn the subclass into a dataclass and name it.
+
+        Raises:
+            ValueError: if a field is neither hyper-parameter nor state, or a name is not known.
+        """
         super().__init_subclass__()
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         dataclass(kw_only=True)(cls)
+        cls._refuse_nonsense()
+
+    @classmethod
+    def _refuse_nonsense(cls) -> None:
+        """Raise ValueError for what would be ignored, or found out in training only."""
+        known = [spec.name for spec in cls.hyper_fields()]
+        for spec in fields(cls):  # type: ignore[arg-type]
+            if spec.init and spec.name not in known:
+                raise ValueError(
+                    f"{cls.name}.{spec.name} is declared by neither hyper() nor state(): write "
+                    f"`{spec.name}: float = hyper(default=1.0, above=0)` with its domain"
+                )
+        for need in set(cls.needs).difference(NEEDS):
+            raise ValueError(unknown("quantity", need, NEEDS, where=f"the needs of {cls.name}"))
+        for name in set(cls.neutral or ()).difference(known):
+            raise ValueError(unknown("hyper-parameter", name, known, where=f"{cls.name}.neutral"))
 
     def __post_init__(self) -> None:
-        """Refuse hyper-parameters outside their domain."""
+        """Refuse hyper-parameters outside their domain, and state that no checkpoint can keep."""
+        for name, value in self.states().items():
+            if not isinstance(value, Stateful):
+                raise ValueError(
+                    f"{self.name}.{name} is state of type {type(value).__name__}, which no checkpoint "
+                    "can keep; use RunningNumber or RunningMoments of workbench.maths, or a class with "
+                    "state_dict and load_state_dict"
+                )
         for spec in self.hyper_fields():
             value = getattr(self, spec.name)
             complaint = spec.metadata["hyper"].complaint(value)
