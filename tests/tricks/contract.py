@@ -93,6 +93,7 @@ def call(trick: Any, given: Inputs) -> tuple[Tensor, ...]:
         "stopping": (new, rollout),
     }
     result = trick(*arguments[trick.slot])
+    assert result is not None, f"{trick.name} returns nothing; a `return` is missing"
     return result if isinstance(result, tuple) else (result,)
 
 
@@ -126,7 +127,10 @@ def check_docstring(kind: Kind) -> None:
     assert "\nVariant: " in text, f"{kind.name} does not say which variant it is"
     source = text.partition("\nSource: ")[2]
     place = r"arXiv:\d{4}\.\d{5}|[0-9a-f]{8}|Schulman|baselines"
-    assert re.search(place, source), f"{kind.name} names no source that can be found"
+    assert re.search(place, source), (
+        f"{kind.name} names no source that can be found: of what it is or what it departs from give the "
+        "number as in arXiv:2307.04964, or a commit of at least eight digits"
+    )
 
 
 def check_names(kind: Kind) -> None:
@@ -182,7 +186,10 @@ class _OnlyDoubles(TorchFunctionMode):
         self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         made = function(*args, **(kwargs or {}))
-        assert getattr(made, "dtype", None) != torch.float32, f"{function} makes a float32"
+        assert getattr(made, "dtype", None) != torch.float32, (
+            f"{function.__name__} makes a float32 where all is float64, as a number times integers does;"
+            " take counts and constants in the dtype of what they meet: `count.to(score.dtype)`"
+        )
         return made
 
 
@@ -244,7 +251,10 @@ def check_padding(kind: Kind) -> None:
         if clean.shape == mask.shape:
             assert not clean[~mask].any(), f"{kind.name} is not 0 outside the mask"
             clean, leaked = clean[mask], leaked[mask]
-        assert_close(leaked, clean, rtol=0, atol=0, msg=f"{kind.name} lets padding leak")
+        assert_close(leaked, clean, rtol=0, atol=0, msg=(
+            f"{kind.name} lets padding leak: it reads tokens outside the mask, where anything may stand;"
+            " take `torch.where(mask, tensor, 0.0)` before a sum"
+        ))  # fmt: skip
 
 
 def check_permutation(kind: Kind) -> None:
@@ -273,7 +283,10 @@ def check_row_independence(kind: Kind) -> None:
         is_same = is_same and all(torch.equal(a[1:], b[1:]) for a, b in pairs)
     if kind.slot in BOOLEAN and is_same:
         return  # a choice may come out the same although it looks at the others
-    assert is_same != kind.batch_statistic, f"{kind.name}.batch_statistic should be {not is_same}"
+    assert is_same != kind.batch_statistic, (
+        f"{kind.name}.batch_statistic should be {not is_same}: one response's result does"
+        f"{' not' if is_same else ''} change with the others"
+    )
 
 
 def _with_first_row(data: Any, other: Any) -> Any:
@@ -292,7 +305,9 @@ def check_purity(kind: Kind) -> None:
     trick = observed(kind, given)
     first = [out.clone() for out in call(trick, given)]
     for old, new in zip(first, call(trick, given), strict=True):
-        assert torch.equal(old, new), f"{kind.name} answers differently the second time"
+        assert torch.equal(old, new), (
+            f"{kind.name} answers differently the second time; move state in `observe` alone"
+        )
     for part in ("rollout", "new"):
         for name, tensor in vars(getattr(kept, part)).items():
             same = torch.equal(getattr(getattr(given, part), name), tensor)
@@ -389,8 +404,10 @@ def check_search_range(kind: Kind) -> None:
         if spec.search is None:
             continue
         low, high = spec.search
-        assert low < high and low <= float(kind().hypers()[name]) <= high, f"{kind.name}.{name}"
-        assert spec.complaint(low) is None and spec.complaint(high) is None
+        default, what = float(kind().hypers()[name]), f"{kind.name}.{name}: the search {low} to {high}"
+        assert low < high and low <= default <= high, f"{what} does not hold the default {default}"
+        for end in spec.search:
+            assert spec.complaint(end) is None, f"{what} leaves the domain {spec.domain()}"
         assert low > 0 or not spec.log, f"{kind.name}.{name} is searched on a log scale from {low}"
     kind(**(kind.neutral or {}))
 
@@ -473,6 +490,20 @@ def check_vmap(kind: Kind) -> None:
         for part, fields in parts[0].items()
     }
     looped = [call(observed(kind, replica), replica) for replica in replicas]
-    for index, batched in enumerate(torch.func.vmap(one)(stacked)):
+    for index, batched in enumerate(_under_vmap(kind, one, stacked)):
         alone = torch.stack([out[index] for out in looped])
         assert_close(batched, alone, rtol=1e-12, atol=1e-12)
+
+
+def _under_vmap(
+    kind: Kind, one: Callable[[Any], tuple[Tensor, ...]], stacked: Any
+) -> tuple[Tensor, ...]:
+    """Run under vmap; what fails there alone is a branch of Python or a change in place."""
+    try:
+        out: tuple[Tensor, ...] = torch.func.vmap(one)(stacked)
+    except RuntimeError as error:
+        raise AssertionError(
+            f"{kind.name} does not run under vmap: write `torch.where(condition, a, b)` for an `if` on "
+            f"a tensor, `x = x + y` for `x += y` ({str(error).splitlines()[0]})"
+        ) from error
+    return out

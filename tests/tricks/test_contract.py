@@ -1,5 +1,6 @@
 """The contract of `contract.py`, held against every trick of the registry, and against wrong ones."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,55 @@ def test_the_contract_catches_a_wrong_trick(check: object, wrong: type) -> None:
         check(wrong)
 
 
-def test_a_branch_on_a_tensor_does_not_pass_vmap() -> None:
-    with pytest.raises(RuntimeError, match="vmap"):
-        contract.check_vmap(Branching)
+class Silent(ScoreTransform):
+    """Forgets to return.
+
+        r = r
+
+    Variant: any.
+    Source: an idea of mine.
+    """
+
+    limit: float = hyper(default=1.0, above=0, search=(2.0, 3.0))
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:  # type: ignore[empty-body]
+        """Do nothing."""
+
+
+class PerToken(ScoreTransform):
+    """Charges integers, as a count of tokens is, in the default dtype, or reads padding."""
+
+    def __call__(self, score: Tensor, rollout: Rollout) -> Tensor:
+        return score - 0.1 * rollout.mask.sum(1) + rollout.reward.sum(1)
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "advice"),
+    [
+        (contract.check_docstring, Silent, "give the number as in arXiv:2307.04964, or a commit"),
+        (contract.check_shapes, Silent, "silent returns nothing; a `return` is missing"),
+        (contract.check_search_range, Silent, "the search 2.0 to 3.0 does not hold the default 1.0"),
+        (contract.check_precision, PerToken, r"mul makes a float32 .*`count.to\(score.dtype\)`"),
+        (
+            contract.check_padding,
+            PerToken,
+            r"outside the mask, .* take `torch.where\(mask, tensor, 0.0\)`",
+        ),
+        (
+            contract.check_row_independence,
+            Centred,
+            "batch_statistic should be True: one response's result",
+        ),
+        (contract.check_purity, Branching, "move state in `observe` alone"),
+        (
+            contract.check_vmap,
+            Branching,
+            r"write `torch.where\(condition, a, b\)` for an `if` on a tensor",
+        ),
+    ],
+)
+def test_a_broken_promise_is_answered_with_what_to_do(
+    check: Callable[[type], None], wrong: type, advice: str
+) -> None:
+    with pytest.raises(AssertionError, match=advice):
+        check(wrong)
