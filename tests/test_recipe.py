@@ -310,6 +310,8 @@ def test_a_recipe_that_contradicts_itself_is_refused_in_a_sentence() -> None:
     critic_free = EMPTY.plus(registry()["reinforce"]())
     with pytest.raises(ValueError, match=r"^critic_pretraining needs a critic, and reinforce does with"):
         critic_free.plus(registry()["critic_pretraining"]())
+    with pytest.raises(ValueError, match=r"leave out truncation_bootstrap, critic_pretraining, or let"):
+        critic_free.plus(registry()["critic_pretraining"](), registry()["truncation_bootstrap"]())
     with pytest.raises(ValueError, match=r"^icepop and behaviour_ratio cannot be together; leave one"):
         EMPTY.plus(registry()["behaviour_ratio"](), registry()["icepop"]())
     with pytest.raises(ValueError, match=r"^score_after_end.trace must equal gae.trace, got 0.95"):

@@ -160,7 +160,11 @@ class Recipe(UpdateLines):
             raise ValueError(f"{trick.name} and {rival} cannot be together; leave one of them out")
         if trick.requires_critic and "value" not in self.needs:
             estimator = self._the(AdvantageEstimator).name
-            raise ValueError(f"{trick.name} needs a critic, and {estimator} does without one")
+            lost = ", ".join(other.name for other in self.tricks if other.requires_critic)
+            raise ValueError(
+                f"{trick.name} needs a critic, and {estimator} does without one: leave out {lost}, or "
+                "let the estimator have 'value' in its needs"
+            )
         values = self.parameters() if trick.matches else {}
         for own, other in trick.matches.items():
             pair = values[f"{trick.name}.{own}"], values.get(other)
