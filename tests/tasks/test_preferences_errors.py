@@ -1,13 +1,22 @@
 """Bad data, a bad tokenizer or a bad dialogue is one sentence that says where, before any training."""
 
 import gzip
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from tests.tasks.preference_data import conversation_rows, hh_rows, make, prompt_rows, write_jsonl
+from tests.tasks.preference_data import (
+    conversation_rows,
+    hh_rows,
+    make,
+    prompt_rows,
+    write_csv,
+    write_jsonl,
+)
 from tests.tasks.test_preferences_tokenizer import given_tokenizer
 from workbench.tasks.preferences import PreferencesSettings
 
@@ -240,3 +249,14 @@ def test_a_chat_template_that_does_not_fit_the_dialogues_says_where(
 def test_settings_out_of_their_domain_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PreferencesSettings(**{"data": "a.jsonl", **wrong})
+
+
+@pytest.mark.parametrize("written", [str, json.dumps])
+def test_conversations_printed_into_a_csv_file_are_no_responses(
+    tmp_path: Path, written: Callable[[Any], str]
+) -> None:
+    rows = [{name: written(turns) for name, turns in row.items()} for row in conversation_rows()]
+    assert refusal(write_csv(tmp_path / "a.csv", rows)) == (
+        f"{tmp_path}/a.csv, line 2: 'chosen' is a list of messages written as text, as CSV files have "
+        "to; give conversations as .jsonl or .parquet"
+    )

@@ -1,5 +1,6 @@
 """Bring a row, whatever its format, to one prompt with a chosen and a rejected response, as text."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -65,6 +66,7 @@ def read_pair(row: Row, form: Format, roles: RoleMarkers) -> TextPair | Flaw:
         return Flaw.EMPTY
     try:
         if isinstance(chosen, str) and isinstance(rejected, str):
+            _refuse_printed(chosen)
             return _from_texts(prompt, chosen, rejected, roles)
         if isinstance(chosen, str) or isinstance(rejected, str):
             kinds = f"{_kind(chosen)} and {_kind(rejected)}"
@@ -74,6 +76,15 @@ def read_pair(row: Row, form: Format, roles: RoleMarkers) -> TextPair | Flaw:
         return _from_messages(prompt, _messages("chosen", chosen), _messages("rejected", rejected), form)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
+
+
+def _refuse_printed(text: str) -> None:
+    """Refuse a list of messages that was printed into a cell: as text it would be the response."""
+    if re.match(r"\s*\[\s*\{\s*[\"'](role|content|from|value)[\"']\s*:", text):
+        raise ValueError(
+            "'chosen' is a list of messages written as text, as CSV files have to; "
+            "give conversations as .jsonl or .parquet"
+        )
 
 
 def _from_texts(prompt: Any, chosen: str, rejected: str, roles: RoleMarkers) -> TextPair | Flaw:
