@@ -9,6 +9,7 @@ from ablations.plan import Plan
 from ablations.pruners import NO_JUDGE
 from ablations.study import Study
 from workbench.loading import require_folder
+from workbench.progress import say
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tasks.base import Task
@@ -46,6 +47,7 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     study, start = plan.study, time.monotonic()
     _remove_partial(folder.home / "prepared")
     task, accelerator = task or make_task(study.task), make_accelerator(plan.device)
+    say(task.summary())
     recipe, seed = next(iter(study.recipes.values())), study.seeds[0]
     settings = study.prepare.for_run(seed)
     prepared = prepare(task, settings, folder.home, accelerator, study.ppo.max_response_tokens)

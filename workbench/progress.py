@@ -71,6 +71,14 @@ def _drawn(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
         yield from bar.track(steps, total=total, description=title)
 
 
+def say(line: str) -> None:
+    """Let the main process write a line beside its bars; an empty one is not written."""
+    from workbench.parallel import is_main
+
+    if line and is_main():
+        print(line, file=sys.stderr, flush=True)
+
+
 def in_words(seconds: float) -> str:
     """Write a duration as 45 s, 12 min or 3.5 h."""
     if seconds < 90:

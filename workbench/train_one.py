@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 
 from workbench.checkpoint import cannot_write
 from workbench.parallel import Unheard, is_main
+from workbench.progress import say
 from workbench.recipe import Recipe
 from workbench.settings import CollapseRule, PpoSettings, PrepareSettings, TaskSettings
 from workbench.signals import stop_request
@@ -52,6 +53,7 @@ def train_one(
         Interrupted: on Ctrl-C or SIGTERM, when the checkpoint is written.
     """
     task, accelerator = make_task(task_settings), make_accelerator(device)
+    say(task.summary())
     models = prepare_settings.for_run(seed)
     prepared = prepare(task, models, home, accelerator, ppo.max_response_tokens)
     run = Run(

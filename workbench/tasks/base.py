@@ -141,6 +141,10 @@ class Task(ABC):
         """Name everything that decides the task's data; part of the key of cached models."""
         return f"{self.name} {self.settings.model_dump_json()}"
 
+    def summary(self) -> str:
+        """Say in one sentence what became of given data; nothing where the task makes its own."""
+        return ""
+
     def prompt_class(self, prompt: Tokens) -> str:
         """Name the kind of prompt, for results told apart by kind."""
         return "all"
