@@ -1,7 +1,8 @@
-"""One sentence for a name that is not known, with the nearest one that is."""
+"""One sentence for a name that is not known, or a file that is not there, with the nearest that is."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 from workbench.catalogue.synonyms import SYNONYMS
 
@@ -24,3 +25,19 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> s
     place = f" in {where}" if where else ""
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(options) or 'none'}"
     return f"unknown {kind} '{name}'{place}; {hint}"
+
+
+def no_file(path: Path) -> str:
+    """Say that there is no such file, and which one beside it has nearly its name and the same suffix.
+
+    Args:
+        path: what was given; a relative one is looked for in the current folder.
+    Returns:
+        one sentence.
+    """
+    if path.is_dir():
+        return f"{path} is a folder, not a file"
+    beside = [found.name for found in path.parent.glob(f"*{path.suffix}") if found.is_file()]
+    if near := get_close_matches(path.name, beside, n=1, cutoff=0.5):
+        return f"there is no file {path}; did you mean '{path.with_name(near[0])}'?"
+    return f"there is no file {path}{'' if path.is_absolute() else f' in {Path.cwd()}'}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from workbench.errors import one_sentence
-from workbench.names import unknown
+from workbench.names import no_file, unknown
 from workbench.trick import SLOTS, Trick
 
 GROUP = "workbench.tricks"
@@ -74,8 +74,7 @@ def source_hash(kind: type[Trick]) -> str | None:
 def _load(path: Path) -> None:
     """Run a file and keep its tricks, unless that was done and the file is as it was."""
     if not path.is_file():
-        beside = [str(found) for found in path.parent.glob("*.py")]
-        raise FileNotFoundError(unknown("plugin", str(path), beside))
+        raise FileNotFoundError(f"plugin: {no_file(path)}")
     source = path.read_bytes()
     known = _files.get(path)
     if known is None or known.hash != _hash(source):

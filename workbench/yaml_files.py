@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from workbench.names import unknown
+from workbench.names import no_file
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -14,15 +14,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if it is not there, with the nearest file that is.
-        ValueError: if it is not YAML, or not a mapping; one sentence with the line.
+        ValueError: if it is not text, not YAML, or not a mapping; one sentence with the line.
     """
     if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path()
-        beside = [str(found) for found in folder.glob("*.yaml")]
-        raise FileNotFoundError(unknown("file", str(path), beside))
-    content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        raise FileNotFoundError(no_file(path))
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: it is not text in UTF-8") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines, got {type(content).__name__}")
+        got = "nothing" if content is None else type(content).__name__
+        raise ValueError(f"{path}: expected 'key: value' lines, got {got}")
     return content
 
 
