@@ -13,18 +13,22 @@ from workbench.progress import say
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tasks.base import Task
-from workbench.training import Run, make_accelerator
+from workbench.training import Run, make_accelerator, takes_gpu
 
 
-def check_inputs(study: Study) -> Task:
-    """Refuse data or model folders that are missing or cannot be used, before anything is written.
+def check_inputs(study: Study, device: str) -> Task:
+    """Refuse data, model folders or a device that cannot be used, before anything is written.
 
+    Args:
+        study: that is to be prepared.
+        device: on which.
     Returns:
         the task, with its data read.
     Raises:
         FileNotFoundError: if a file or folder is not there.
-        ValueError: if the data cannot be used.
+        ValueError: if the data or the device cannot be used.
     """
+    takes_gpu(device)
     for path in (study.prepare.policy.path, study.prepare.reward_model.path):
         if path:
             require_folder(path)

@@ -27,7 +27,7 @@ from ablations.plan import (
 )
 from ablations.preparation import check_inputs, prepare_models
 from ablations.records import DONE, Status
-from ablations.storage import require_shareable
+from ablations.storage import open_storage, require_shareable
 from ablations.study import Study
 from ablations.supervisor import Supervisor
 from workbench.environment import settle_process
@@ -129,6 +129,8 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
 def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFolder, Plan, Task | None]]:
     """Hold a study inside the block, with its inputs checked and its MLflow experiments made.
 
+    What was asked for is written down last: a mistyped device or address must not bind the study to it.
+
     Yields:
         its folder, its plan, and its task, None if its models are prepared.
     """
@@ -136,13 +138,15 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
     require_shareable(options.storage, options.workers)
     folder = StudyFolder(home, study.name)
     with folder.lock(), sigterm_as_ctrl_c():
-        task = None if folder.read_prepared() else check_inputs(study)
-        require_lenders(home, _plan(study, options))
-        plan = agree(folder, _plan(study, options))
+        task = None if folder.read_prepared() else check_inputs(study, options.device)
+        plan = compare(folder, _plan(study, options))
+        require_lenders(home, plan)
+        open_storage(plan.storage, folder.journal)
         store = tracking_store(folder, plan.tracking_uri)
         experiment = store.create_experiment(study.name)
         store.create_experiment(f"{study.name}/summary")
         _refuse_strangers(store.runs(experiment), plan)
+        agree(folder, plan)
         store.tag_experiment(study.name, {"workbench.study": study_tag(plan)})
         yield folder, plan, task
 

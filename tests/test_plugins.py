@@ -22,7 +22,6 @@ from ablations.study_files import load_study
 from tests.ablations.toy import TOY
 from workbench import cli, plugins
 from workbench.catalogue.pages import recipes_page, tricks_page
-from workbench.names import unknown
 from workbench.plugins import load_plugins, source_hash
 from workbench.recipe import Recipe, make_trick
 from workbench.tricks import built_in, registry

@@ -275,8 +275,8 @@ def final_metrics(history: Sequence[Record]) -> dict[str, float]:
     return final | ({"final/best_gold": max(gold)} if gold else {})
 
 
-def make_accelerator(device: str) -> Accelerator:
-    """Choose device and precision: `auto` takes a GPU if there is one, bf16 where it has it.
+def takes_gpu(device: str) -> bool:
+    """Say whether a device means a GPU of this machine: `auto` does if there is one.
 
     Args:
         device: "auto", "cpu" or "cuda".
@@ -288,6 +288,17 @@ def make_accelerator(device: str) -> Accelerator:
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
         raise ValueError("device cuda was asked for, and torch sees no GPU; use --device cpu")
-    on_gpu = has_gpu and device != "cpu"
+    return has_gpu and device != "cpu"
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """Choose device and precision: bf16 on a GPU that has it.
+
+    Args:
+        device: as for `takes_gpu`.
+    Raises:
+        ValueError: as for `takes_gpu`.
+    """
+    on_gpu = takes_gpu(device)
     precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
     return Accelerator(cpu=not on_gpu, mixed_precision=precision)

@@ -347,7 +347,7 @@ def test_a_study_that_wants_a_judge_is_refused_on_a_task_without_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = toy(prune={"rule": "gold"})
-    check_inputs(study)
+    check_inputs(study, "cpu")
     monkeypatch.setattr("ablations.preparation.make_task", lambda settings: TinyTask(has_gold=False))
     with pytest.raises(ValueError, match="the task has no gold judge"):
-        check_inputs(study)
+        check_inputs(study, "cpu")

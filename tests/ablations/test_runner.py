@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ablations.trials import Trials
 from tests.ablations.toy import OPTIONS, TOY, points, run_here, run_names, toy
 from workbench.glossary import GLOSSARY
 from workbench.locks import LockedError
-from workbench.tracking.store import default_store
+from workbench.tracking.store import TrackingError, default_store
 from workbench.tracking.sync import sync
 from workbench.training import Run
 
@@ -131,6 +132,26 @@ def test_an_experiment_with_runs_of_another_study_is_refused(finished: Path) -> 
     (finished / "studies" / "toy" / "study.json").unlink()
     with pytest.raises(ChangedStudyError, match=r"already holds .* with other settings"):
         ablate(toy(iterations=9), finished, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "mistyped",
+    [
+        {"device": "gpu"},
+        {"tracking_uri": "foo://store"},
+        {"storage": "grpc://nowhere"},
+    ],
+)
+def test_a_mistyped_device_or_address_does_not_bind_the_study(
+    mistyped: dict[str, str], new_home: Path
+) -> None:
+    with (
+        pytest.raises((ValueError, TrackingError)),
+        begun(toy(), new_home, replace(OPTIONS, **mistyped)),
+    ):
+        pass
+    with pytest.raises(FileNotFoundError, match="toy"):
+        find_study(new_home, "toy")
 
 
 def test_a_second_start_is_refused_with_the_process_that_runs(new_home: Path) -> None:
