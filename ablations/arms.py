@@ -1,9 +1,10 @@
 """An arm: a published recipe, perhaps with some tricks changed, added or left out."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from workbench.names import unknown
 from workbench.recipe import Recipe, make_trick
@@ -13,6 +14,17 @@ from workbench.tricks import registry
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 """Names of arms and studies; they become names of folders."""
+
+
+def _as_name(text: str) -> str:
+    if not re.fullmatch(NAME, text):
+        raise ValueError(
+            f"it should begin with a letter or a digit, and have only these and . _ + -, got {text!r}"
+        )
+    return text
+
+
+Name = Annotated[str, AfterValidator(_as_name)]
 
 
 class Arm(Settings):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ablations.arms import NAME, Arm, as_arm, change_recipe
+from ablations.arms import Arm, Name, as_arm, change_recipe
 from ablations.designs.kinds import AnyDesign, as_design
 from ablations.search.settings import FIRST, Search
 from ablations.search.space import Space
@@ -69,7 +69,7 @@ class Expansion:
 class Study(Settings):
     """Arms that are compared over the same seeds, on the same task and the same prepared models."""
 
-    name: str = Field(pattern=NAME, description="of the MLflow experiment and the folder")
+    name: Name = Field(description="of the MLflow experiment and the folder")
     question: str = Field("", description="what the study is to answer, in words")
     plugins: Annotated[list[str], BeforeValidator(as_paths)] = Field(
         [], description="files with tricks of your own, relative to the study file"
@@ -81,8 +81,8 @@ class Study(Settings):
         None, description="generates arms: see docs/designs.md"
     )
     search: Search | None = Field(None, description="proposes recipes: see docs/designs.md")
-    given_arms: dict[Annotated[str, Field(pattern=NAME)], Annotated[Arm, BeforeValidator(as_arm)]] = (
-        Field({}, alias="arms", description="what is compared, by name")
+    given_arms: dict[Name, Annotated[Arm, BeforeValidator(as_arm)]] = Field(
+        {}, alias="arms", description="what is compared, by name"
     )
     given_baseline: str | None = Field(
         None, alias="baseline", description="arm that the others are compared with"

@@ -164,6 +164,15 @@ class TaskSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+_PLAINLY = {
+    "dict_type": "it should be 'key: value' lines",
+    "missing": "it has to be given",
+    "model_type": "it should be 'key: value' lines",
+    "too_short": "it should not be empty",
+}
+"""What pydantic says in terms of Python, by its kind of error."""
+
+
 def sentence(error: ValidationError, place: str | Path) -> str:
     """Turn a pydantic error into one sentence with the nearest right name for a wrong key.
 
@@ -177,8 +186,9 @@ def sentence(error: ValidationError, place: str | Path) -> str:
     if first["type"] == "extra_forbidden":
         known = _known_keys(error, tuple(path))
         return f"{place}: " + unknown("key", str(last), known, where=".".join(map(str, path)))
-    where = ".".join(map(str, first["loc"]))
+    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    message = _PLAINLY.get(first["type"], message)
     got = "" if first["type"] in ("value_error", "missing") else f", got {first['input']!r}"
     return f"{place}: {where}: {message}{got}" if where else f"{place}: {message}"
 

@@ -322,7 +322,7 @@ def test_a_study_says_nothing_of_pruning_unless_asked() -> None:
         ({"prune": {"patiense": 1}}, "unknown key 'patiense' in prune; did you mean 'patience'?"),
         (
             {"prune": "gold"},
-            "prune: it should be a valid dictionary or instance of PruneSettings, got 'gold'",
+            "prune: it should be 'key: value' lines, got 'gold'",
         ),
         (
             {"collapse": {"distinct_share": 2}},

@@ -103,7 +103,10 @@ def test_infinity_survives_writing_and_reading(tmp_path: Path) -> None:
         ("seeds: 2", "seeds: [1, 1]", "seeds must be distinct and not negative, got [1, 1]"),
         ("question: q", "question: [q", "study.yaml:3: "),
         ("question: q", "seeds: 3", "study.yaml:10: 'seeds' is given twice"),
-        ("tight:", "../tight:", "arms.../tight"),
+        ("tight:", "../tight:", "arms.../tight: it should begin with a letter or a digit, and have"),
+        ("question: q", "name: a/b", "study.yaml: name: it should begin with a letter or a digit"),
+        ("question: q", "collapse: 3", "collapse: it should be 'key: value' lines, got 3"),
+        ("seeds: 2", "seeds: []", "seeds: it should not be empty, got []"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path: Path, right: str, wrong: str, sentence: str) -> None:

@@ -32,7 +32,7 @@ def test_the_preferences_task_is_made_from_its_file(tmp_path: Path) -> None:
     [
         ({"name": "dialog"}, "unknown task 'dialog'; did you mean 'dialogue'?"),
         ({"name": "chess"}, "unknown task 'chess'; known: dialogue, preferences, randomwalks"),
-        ({"name": "preferences"}, "task preferences: data: Field required"),
+        ({"name": "preferences"}, "task preferences: data: it has to be given"),
         ({"name": "preferences", "data": "a.jsonl", "max_prompt_token": 3},
          "task preferences: unknown key 'max_prompt_token'; did you mean 'max_prompt_tokens'?"),
         ({"name": "preferences", "data": "a.jsonl", "roles": {"humn": "Q:"}},
