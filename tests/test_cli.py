@@ -84,6 +84,7 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         (["ablate", "tests/ablations"], "tests/ablations is a folder, not a file"),
         (["ablate", "docs/quickstart.png", "--dry-run"], "docs/quickstart.png: it is not text in UTF-8"),
         (["tricks", "--plugin", "workbench/tric.py"], "did you mean"),
+        (["prepare", "ablations/quickstart.yaml", "--home", "README.md"], "cannot use README.md"),
         (
             ["ablate", "ablations/quickstart.yaml", "--seeds", "few"],
             "--seeds must be a number or a list",
@@ -107,6 +108,14 @@ def test_a_mistake_is_one_sentence_and_status_2(
     assert sentence in printed.err
     assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+@pytest.mark.parametrize("command", [["ui"], ["storage-proxy", "postgresql://db/optuna"]])
+def test_a_port_that_cannot_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, command: list[str]
+) -> None:
+    assert run(monkeypatch, *command, "--port", "65536") == 2
+    assert "Invalid value for '--port'" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
@@ -141,6 +150,23 @@ def test_a_failed_trial_gives_status_1_and_its_error(
     printed = capsys.readouterr()
     assert "vanilla/s0 failed: out of memory" in printed.err
     assert "3/" in printed.out
+
+
+def test_ctrl_c_during_the_report_says_which_command_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
+) -> None:
+    from ablations.cells import Cell
+    from ablations.records import Status
+
+    def interrupted(name: str, home: Path) -> None:
+        raise KeyboardInterrupt
+
+    done = Status(Cell("vanilla", 0), "ok", 150)
+    monkeypatch.setattr("ablations.runner.ablate", lambda study, home, options: [done])
+    monkeypatch.setattr("workbench.commands.running.upload", lambda folder, uri: 0)
+    monkeypatch.setattr("workbench.commands.running.write_report_of", interrupted)
+    assert run(monkeypatch, "ablate", "ablations/quickstart.yaml", "--home", str(tmp_path)) == 130
+    assert "stopped; go on with: workbench ablate" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_which_command_goes_on(

@@ -10,7 +10,7 @@ from workbench.commands.findings import claims, compare, report, status, watch
 from workbench.commands.running import ablate, prepare, storage_proxy, train, worker
 from workbench.commands.shared import WRONG
 from workbench.commands.stores import export_example, sync, ui
-from workbench.errors import is_expected, one_sentence
+from workbench.errors import is_plain, one_sentence
 
 app = typer.Typer(
     help=(
@@ -43,7 +43,7 @@ def main() -> None:
         if len(arguments) < len(sys.argv) - 1:
             traceback.print_exc()
         else:
-            hint = "" if is_expected(error) else " (add --debug for the traceback)"
+            hint = "" if is_plain(error) else " (add --debug for the traceback)"
             typer.echo(f"workbench: {one_sentence(error)}{hint}", err=True)
         sys.exit(WRONG)
 

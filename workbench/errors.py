@@ -1,5 +1,7 @@
 """Errors as one sentence."""
 
+from typing import TypeGuard
+
 OURS = ("workbench", "ablations", "analysis")
 
 
@@ -9,8 +11,19 @@ def is_expected(error: BaseException) -> bool:
     return package in OURS or type(error) in (ValueError, FileNotFoundError)
 
 
+def is_plain(error: BaseException) -> bool:
+    """Say whether an error's sentence is enough: it is expected, or about a file or a missing thing."""
+    return is_expected(error) or _is_of_a_file(error) or type(error) is LookupError
+
+
 def one_sentence(error: BaseException) -> str:
     """Say what went wrong in one line: the message, with the kind of error where that says more."""
     message = " ".join(str(error).split())
-    text = message if message and is_expected(error) else f"{type(error).__name__}: {message}"
+    if _is_of_a_file(error):
+        message = f"cannot use {error.filename}: {error.strerror}"
+    text = message if message and is_plain(error) else f"{type(error).__name__}: {message}"
     return text if len(text) <= 500 else text[:499] + "…"
+
+
+def _is_of_a_file(error: BaseException) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.filename is not None and bool(error.strerror)

@@ -167,10 +167,10 @@ def ablate(
         return
     with resumable():
         statuses = runner.ablate(asked, home, options)
-    print_outcome(statuses, asked.ppo.iterations)
-    upload(home / "studies" / asked.name, None)
-    if any(status.state != "failed" for status in statuses):
-        write_report_of(asked.name, home)
+        print_outcome(statuses, asked.ppo.iterations)
+        upload(home / "studies" / asked.name, None)
+        if any(status.state != "failed" for status in statuses):
+            write_report_of(asked.name, home)
     if any(status.state == "failed" for status in statuses):
         raise typer.Exit(FAILED)
 
@@ -204,7 +204,7 @@ def worker(
 def storage_proxy(
     storage: Annotated[str, typer.Argument(help="The database: postgresql://…")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port.")] = 13000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port.")] = 13000,
 ) -> None:
     """Put Optuna's gRPC proxy in front of a database, so that hundreds of workers share its connections.
 

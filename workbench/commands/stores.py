@@ -37,7 +37,9 @@ def sync(
 
 def ui(
     home: HomeOption = HOME,
-    port: Annotated[int, typer.Option(help="TCP port on this machine; 0 takes a free one.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="TCP port on this machine; 0 takes a free one.")
+    ] = 5000,
     example: Annotated[
         bool, typer.Option("--example", help="Open the runs that come with the project.")
     ] = False,
