@@ -3,8 +3,10 @@
 import logging
 import math
 import signal
+import socket
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
@@ -152,12 +154,20 @@ def connect(address: str) -> None:
     if ray.is_initialized():
         return
     try:
+        _require_answer(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-    except ConnectionError as error:
+    except OSError as error:
         raise ValueError(
             f"no Ray cluster at {address}: start one with `ray start --head`, or say where it is"
             f" with --ray-address ({one_sentence(error)})"
         ) from None
+
+
+def _require_answer(address: str) -> None:
+    """Raise an OSError where nothing listens: Ray itself would try for minutes."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=10).close()
 
 
 def nodes() -> list[dict[str, float]]:

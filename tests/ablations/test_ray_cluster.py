@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from ablations.folder import find_study
 from ablations.launchers import ray as ray_launcher
 from ablations.launchers import ray_host
 from ablations.launchers.base import Job
-from ablations.launchers.ray import RayCluster, RayWorker
+from ablations.launchers.ray import RayCluster, RayWorker, connect
 from ablations.launchers.ray_host import GAVE_UP, Host
 from ablations.records import DONE, Status
 from ablations.runner import Options, ablate
@@ -205,6 +206,15 @@ def test_a_share_of_a_gpu_for_several_processes_is_refused(pretended: list[dict[
 def test_processes_share_the_threads_of_their_worker(pretended: list[dict[str, float]]) -> None:
     assert RayCluster(cpus=8, gpus=0, processes=2).threads(workers=3) == 4
     assert RayCluster(cpus=0.5, gpus=0).threads(workers=3) == 1
+
+
+def test_an_address_at_which_nothing_listens_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ValueError, match=f"^no Ray cluster at 127.0.0.1:{port}: "):
+        connect(f"127.0.0.1:{port}")
 
 
 def test_where_no_cluster_runs_it_is_said_how_to_start_one(monkeypatch: pytest.MonkeyPatch) -> None:
