@@ -30,6 +30,8 @@ def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = (
     Raises:
         ValueError: if a name is no study, arm or metric, or nothing is there to be compared.
     """
+    if twice := [name for name in names[1:] if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]!r} is named twice; name what it is to be compared with")
     study, rest = load(names[0], tracking_uri), list(names[1:])
     if unknown := [name for name in metrics if name not in study.metric_names]:
         raise ValueError(f"no run of {study.name} recorded {unknown[0]!r}; see `workbench metrics`")
@@ -116,4 +118,5 @@ def as_page(table: pd.DataFrame, difference: float | None = None) -> Group:
         tests = (f"{row['p']:.3g}", f"{row['p_holm']:.3g}", number(row["detectable"]))
         drawn.add_row(known, row["arm"], row["against"], str(row["n"]), size, ends, *tests)
     said = [effects.effect_sentence(row) for _, row in table.iterrows()]
-    return Group(drawn, "", *said, "", p_note(table), *advice(table, difference))
+    advised = dict.fromkeys(advice(table, difference))  # too few seeds are too few for every metric
+    return Group(drawn, "", *said, "", p_note(table), *advised)

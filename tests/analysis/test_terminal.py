@@ -49,6 +49,8 @@ def test_what_cannot_be_compared_is_said_in_a_sentence(quickstart: str) -> None:
         (["demo", "vanilla", "none"], [], "'none' is neither an arm of demo"),
         (["demo"], ["final/glod"], "no run of demo recorded 'final/glod'"),
         (["damo"], [], "there is no study 'damo'"),
+        (["demo", "demo"], [], "'demo' is named twice"),
+        (["demo", "vanilla", "vanilla"], [], "'vanilla' is named twice"),
     ):
         with pytest.raises(ValueError, match=reason):
             terminal.compared(names, quickstart, metrics)
@@ -67,6 +69,8 @@ def test_the_page_has_the_numbers_and_the_sentence(quickstart: str) -> None:
 def test_the_seeds_that_a_difference_needs_are_said_when_asked_for(quickstart: str) -> None:
     table = terminal.compared(["demo"], quickstart, ["final/gold"])
     [said] = terminal.as_data(table, 0.2)["advice"]
+    few = terminal.as_page(table.iloc[[0, 0]].assign(n=2), 0.2).renderables
+    assert few.count("The spread over 2 seeds does not say how many seeds are needed.") == 1
     assert said.startswith("Final gold score: to find a difference of 0.200 in four studies out of five")
     assert terminal.as_data(table)["advice"] == []
     with pytest.raises(ValueError, match="no number of seeds finds a difference of zero"):
