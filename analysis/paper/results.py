@@ -35,9 +35,11 @@ def opener(tracking_uri: str, setting: str = "") -> Open:
         tracking_uri: MLflow store with the paper's studies.
         setting: which set of studies: "" is the one on which the rules were calibrated.
     Raises:
-        ValueError: if there is no store.
+        ValueError: if there is no store, or it has no study of this setting.
     """
     there = frozenset(store.experiment_names(tracking_uri))
+    if setting and not any(name.endswith(f".{setting}") for name in there):
+        raise ValueError(f"there is no study of the setting {setting!r} in {tracking_uri}")
 
     @cache
     def open_study(name: str) -> Arms:

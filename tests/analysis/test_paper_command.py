@@ -107,6 +107,11 @@ def test_what_cannot_be_done_is_said(
     assert sentence in capsys.readouterr().err
 
 
+def test_a_setting_that_the_store_lacks_is_refused(quickstart: str) -> None:
+    with pytest.raises(ValueError, match="no study of the setting 'gramar'"):
+        results.opener(quickstart, "gramar")
+
+
 def test_without_kept_verdicts_it_is_said_how_to_come_by_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:

@@ -73,7 +73,7 @@ def claims(
         Path | None, typer.Option("--home", help="Recompute them from the store of this folder.")
     ] = None,
     setting: Annotated[
-        str, typer.Option(help="Recompute those of another setting: grammar, wide.")
+        str, typer.Option(help="Recompute those of another setting: grammar, wide, hh.")
     ] = "",
     save: Annotated[
         Path | None,
