@@ -116,11 +116,17 @@ class Listener:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a small file that `write_whole` wrote; empty if it is not there."""
+    """Read a small file that `write_whole` wrote; empty if it is not there.
+
+    Raises:
+        ValueError: if it is damaged, which `write_whole` does not leave behind.
+    """
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except ValueError:
+        raise ValueError(f"{path} is damaged; restore it, or delete {path.parent}") from None
     return content
 
 

@@ -181,6 +181,8 @@ def find_study(home: Path, name: str) -> StudyFolder:
         FileNotFoundError: if there is none of this name, with the nearest.
     """
     known = [path.parent.name for path in (home / "studies").glob("*/study.json")]
+    if not known:
+        raise FileNotFoundError(f"unknown study '{name}': none was begun in {home}; see --home")
     if name not in known:
         raise FileNotFoundError(unknown("study", name, known, where=str(home)))
     return StudyFolder(home, name)

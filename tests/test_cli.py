@@ -94,7 +94,7 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         (["train", "--recipe", "vanila"], "unknown recipe 'vanila'; did you mean 'vanilla'?"),
         (["train", "--recipe", "vanilla", "--with", "gae.trac=1"], "did you mean 'trace'?"),
         (["train", "--recipe", "vanilla", "--task", "dialog"], "did you mean 'dialogue'?"),
-        (["status", "nothing"], "unknown study 'nothing'"),
+        (["status", "nothing", "--home", "docs"], "'nothing': none was begun in docs; see --home"),
         (["ui", "--home", "no/such/folder"], "there are no runs in no/such/folder"),
         (["sync", "--home", "no/such/folder"], "there is no folder no/such/folder"),
         (["sync", "nothing"], "unknown study 'nothing'"),

@@ -18,6 +18,7 @@ from ablations.runner import ablate, begun, dry_run
 from ablations.study import Study
 from ablations.trials import Trials
 from tests.ablations.toy import OPTIONS, TOY, points, run_here, run_names, toy
+from workbench.commands.findings import status
 from workbench.glossary import GLOSSARY
 from workbench.locks import LockedError
 from workbench.tracking.store import TrackingError, default_store
@@ -152,6 +153,20 @@ def test_a_mistyped_device_or_address_does_not_bind_the_study(
         pass
     with pytest.raises(FileNotFoundError, match="toy"):
         find_study(new_home, "toy")
+
+
+def test_a_damaged_plan_is_refused_by_its_name(finished: Path) -> None:
+    file = find_study(finished, "toy").file
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(ValueError, match=f"{file} is damaged"):
+        open_study("toy", finished, {})
+
+
+def test_status_of_a_finished_study_names_its_report(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status("toy", finished)
+    assert f"report: {finished}/studies/toy/report/report.html\n" in capsys.readouterr().out
 
 
 def test_a_second_start_is_refused_with_the_process_that_runs(new_home: Path) -> None:

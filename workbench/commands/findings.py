@@ -28,7 +28,8 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
     else:
         print_outcome(statuses, iterations)
         is_done = all(status.state in ("ok", "collapsed") for status in statuses)
-        typer.echo(f"report: {folder.report}" if is_done else f"go on with: {outline.command}")
+        page = folder.report / "report.html"
+        typer.echo(f"report: {page}" if is_done else f"go on with: {outline.command}")
 
 
 def report(study: StudyArgument, home: HomeOption = HOME) -> None:
