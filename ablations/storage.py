@@ -68,13 +68,8 @@ def open_storage(uri: str | None, journal: Path) -> BaseStorage:
         return _database(uri)
 
 
-def serve(uri: str, host: str, port: int) -> None:
-    """Put Optuna's gRPC proxy in front of a database, until the process is stopped.
-
-    Raises:
-        StorageError: if the database cannot be opened.
-    """
-    database = open_storage(uri, Path())
+def serve(database: BaseStorage, host: str, port: int) -> None:
+    """Put Optuna's gRPC proxy in front of a database, until the process is stopped."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         run_grpc_proxy_server(database, host=host, port=port)

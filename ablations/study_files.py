@@ -127,8 +127,8 @@ def parse_seeds(text: str) -> int | list[int]:
         ValueError: if it is neither.
     """
     parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise ValueError(f"--seeds must be a number or a list such as 0,3, got {text}")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"--seeds must be a number or a list such as 0,3, got {text!r}")
     return int(text) if len(parts) == 1 else [int(part) for part in parts]
 
 

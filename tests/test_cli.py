@@ -85,6 +85,8 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         (["ablate", "docs/quickstart.png", "--dry-run"], "docs/quickstart.png: it is not text in UTF-8"),
         (["tricks", "--plugin", "workbench/tric.py"], "did you mean"),
         (["prepare", "ablations/quickstart.yaml", "--home", "README.md"], "cannot use README.md"),
+        (["storage-proxy", "mysql://db"], "--storage must be a postgresql://"),
+        (["ablate", "ablations/quickstart.yaml", "--seeds", "²"], "--seeds must be a number or a list"),
         (
             ["ablate", "ablations/quickstart.yaml", "--seeds", "few"],
             "--seeds must be a number or a list",
@@ -150,6 +152,13 @@ def test_a_failed_trial_gives_status_1_and_its_error(
     printed = capsys.readouterr()
     assert "vanilla/s0 failed: out of memory" in printed.err
     assert "3/" in printed.out
+
+
+def test_a_worker_says_that_nothing_is_left(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setattr("ablations.joining.reach", lambda home, study, storage: None)
+    monkeypatch.setattr("ablations.joining.join", lambda folder, name, processes: 0)
+    assert run(monkeypatch, "worker", "quickstart") == 0
+    assert capsys.readouterr().out == "nothing is left to train in quickstart\n"
 
 
 def test_ctrl_c_during_the_report_says_which_command_goes_on(

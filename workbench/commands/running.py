@@ -198,7 +198,10 @@ def worker(
     from workbench.environment import settle_process
 
     settle_process()
-    raise typer.Exit(join(reach(home, study, storage), name=name, processes=processes_per_trial))
+    status = join(reach(home, study, storage), name=name, processes=processes_per_trial)
+    if status == 0:
+        typer.echo(f"nothing is left to train in {study}")
+    raise typer.Exit(status)
 
 
 def storage_proxy(
@@ -212,11 +215,12 @@ def storage_proxy(
 
     then: workbench ablate STUDY --storage grpc://thishost:13000
     """
-    from ablations.storage import masked, serve
+    from ablations.storage import masked, open_storage, serve
 
+    database = open_storage(storage, Path())
     typer.echo(f"{masked(storage)} at grpc://{host}:{port}  (Ctrl-C ends it)")
     try:
-        serve(storage, host, port)
+        serve(database, host, port)
     except KeyboardInterrupt:
         return
 
