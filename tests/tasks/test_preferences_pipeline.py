@@ -25,7 +25,7 @@ from workbench.settings import (
 )
 from workbench.stages.prepare import prepare
 from workbench.tasks.preferences import PreferencesTask
-from workbench.tracking import Store
+from workbench.tracking.store import Store
 from workbench.training import Run
 
 CAPS = {"max_prompt_tokens": 24, "max_response_tokens": 12}
