@@ -31,6 +31,7 @@ from ablations.storage import open_storage, require_shareable
 from ablations.study import Study
 from ablations.supervisor import Supervisor
 from workbench.environment import settle_process
+from workbench.progress import say
 from workbench.signals import sigterm_as_ctrl_c
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Task
@@ -86,6 +87,8 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         KeyboardInterrupt: on Ctrl-C or SIGTERM, when the workers have written their checkpoints.
     """
     with begun(study, home, options) as (folder, plan, task):
+        for arm, recipe in study.recipes.items():
+            say(f"arm {arm}: {sentence}" if (sentence := recipe.stillness(study.ppo.iterations)) else "")
         trials = open_trials(folder, plan)
         if not trials.is_on_disk:
             share(trials, plan)

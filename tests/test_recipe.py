@@ -19,9 +19,11 @@ from workbench.trick import SLOTS, ScoreTransform, Trick, state
 from workbench.tricks import TEXTBOOK, registry
 from workbench.tricks.advantage.advantage_norm import AdvantageNorm
 from workbench.tricks.advantage_estimator.gae import Gae
+from workbench.tricks.policy_loss.clipped_surrogate import ClippedSurrogate
 from workbench.tricks.regulariser.entropy_bonus import EntropyBonus
 from workbench.tricks.reward_function.greedy_baseline import GreedyBaseline
 from workbench.tricks.reward_function.missing_eos_penalty import MissingEosPenalty
+from workbench.tricks.schedule.critic_pretraining import CriticPretraining
 from workbench.tricks.score.missing_eos_score import MissingEosScore
 from workbench.tricks.score.reward_clip import RewardClip
 from workbench.tricks.score.reward_norm import RewardNorm
@@ -304,6 +306,13 @@ def test_a_published_recipe_says_what_it_is_and_cites_every_trick(recipe: Recipe
     assert recipe.about
     uncited = set(names(recipe)) - set(recipe.sources)
     assert uncited <= set(TEXTBOOK), f"{recipe.name} cites nothing for {uncited}"
+
+
+def test_a_run_that_is_shorter_than_critic_pretraining_is_said_to_stand_still() -> None:
+    recipe = Recipe("mine", [ClippedSurrogate(), CriticPretraining(iterations=8)])
+    still = "the policy does not move in a run of 8 iterations, for critic_pretraining holds it still"
+    assert recipe.stillness(8) == still
+    assert recipe.stillness(9) == ""
 
 
 def test_a_recipe_that_contradicts_itself_is_refused_in_a_sentence() -> None:

@@ -54,6 +54,7 @@ def train_one(
     """
     task, accelerator = make_task(task_settings), make_accelerator(device)
     say(task.summary())
+    say(recipe.stillness(ppo.iterations))
     models = prepare_settings.for_run(seed)
     prepared = prepare(task, models, home, accelerator, ppo.max_response_tokens)
     run = Run(

@@ -185,6 +185,13 @@ class UpdateLines:
             rates = Rates(rates.policy * factor.policy, rates.critic * factor.critic)
         return rates
 
+    def stillness(self, iterations: int) -> str:
+        """Say in a sentence that a run of so many iterations never moves the policy; "" if it does."""
+        if any(self.rates(k, iterations).policy for k in range(iterations)):
+            return ""
+        held = ", ".join(trick.name for trick in self._of(Schedule))
+        return f"the policy does not move in a run of {iterations} iterations, for {held} holds it still"
+
     def weight_sync(self, models: "Models", iteration: int) -> None:
         """Let slow copies of the policy follow it."""
         for trick in self._of(WeightSync):

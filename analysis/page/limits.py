@@ -17,6 +17,8 @@ from analysis.tables import Tables, tables_of
 from analysis.traces import traces_of
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
+STILL_NATS = 1e-4
+"""KL to SFT, per response, of a policy that does not move is 0 but for rounding."""
 MOST_NAMED = 6
 """Runs that are spoken of one by one; more are counted."""
 
@@ -31,6 +33,7 @@ def limits(study: Study, tables: Tables) -> list[str]:
         *_design(study),
         *_disagreements(tables.runs),
         *_pruned(study),
+        *_still(study),
         *_not_finite(study),
     ]
 
@@ -144,6 +147,16 @@ def _pruned(study: Study) -> list[str]:
         "stop, comparisons of the end set them beside those of runs that went on, and curves beyond a "
         "stop are of the other runs alone."
     ]
+
+
+def _still(study: Study) -> list[str]:
+    """Name the arms whose policies stayed where SFT had left them."""
+    said = []
+    for arm in study.arms:
+        steps, values = study.curves("policy/kl_to_sft", arm)
+        if len(steps) > 1 and np.nanmax(np.abs(values), initial=0.0) < STILL_NATS:
+            said.append(f"{arm} hardly moved its policy: KL to SFT stayed below {STILL_NATS} nats.")
+    return said
 
 
 def _not_finite(study: Study) -> list[str]:

@@ -169,6 +169,15 @@ def test_status_of_a_finished_study_names_its_report(
     assert f"report: {finished}/studies/toy/report/report.html\n" in capsys.readouterr().out
 
 
+def test_an_arm_that_never_moves_its_policy_is_named(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablate(toy(), finished, OPTIONS)
+    said = [line for line in capsys.readouterr().err.splitlines() if "does not move" in line]
+    assert len(said) == 1
+    assert said[0].startswith("arm ppo_max: the policy does not move in a run of 4 iterations")
+
+
 def test_a_second_start_is_refused_with_the_process_that_runs(new_home: Path) -> None:
     with begun(toy(), new_home, OPTIONS):
         with pytest.raises(LockedError, match=rf"already running as process {os.getpid()}"):

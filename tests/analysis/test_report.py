@@ -294,6 +294,16 @@ def test_runs_that_have_not_started_are_listed(study: Study) -> None:
     assert "2 of 12 runs have not started: ppo_max/s5, vanilla/s5." in said
 
 
+def test_arms_whose_policies_stood_still_are_named(study: Study) -> None:
+    of_arm = study.metrics["run_id"].isin(study.runs_of("ppo_max")["run_id"])
+    still = of_arm & (study.metrics["metric"] == "policy/kl_to_sft")
+    rounding = study.metrics["value"].mask(still, -1e-6)
+    held = replace(study, metrics=study.metrics.assign(value=rounding))
+    said = "ppo_max hardly moved its policy: KL to SFT stayed below 0.0001 nats."
+    assert said in limits(held, tables_of(held))
+    assert not any("hardly moved" in one for one in limits(study, tables_of(study)))
+
+
 def test_runs_that_were_pruned_are_named_with_their_stop(study: Study) -> None:
     stops: list[str | None] = [None] * len(study.runs)
     stops[0] = "41"
