@@ -104,9 +104,9 @@ def describe(status: Status) -> str:
     """Say how a cell ended, in a few words."""
     if status.state == "failed":
         return f"failed: {status.error}"
-    return (
-        f"{status.state}, final score {status.value:.3f}" if status.value is not None else status.state
-    )
+    if status.value is None:
+        return status.state
+    return f"{status.state}, final gold or win rate {status.value:.3f}"
 
 
 def _row(name: str, done: int, total: int, rest: str) -> tuple[RenderableType, ...]:

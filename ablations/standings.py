@@ -30,7 +30,7 @@ class Standing:
     Attributes:
         arm: its name.
         counts: cells by state.
-        score: mean final score of those that are done; None before the first.
+        score: mean final gold score, or win rate, of those that are done; None before the first.
     """
 
     arm: str
@@ -134,7 +134,7 @@ def estimate_lines(statuses: Sequence[Status], estimate: "Estimate | None", work
 
 
 def _cell_table(statuses: Sequence[Status], iterations: int) -> Table:
-    head = ("arm", "seed", "state", "iterations", "final score", "worker")
+    head = ("arm", "seed", "state", "iterations", "final gold or win rate", "worker")
     table = Table(*head, box=None, header_style="bold")
     for status in statuses:
         value = "" if status.value is None else f"{status.value:.3f}"
@@ -146,7 +146,7 @@ def _cell_table(statuses: Sequence[Status], iterations: int) -> Table:
 def _arm_table(arms: Sequence[Standing]) -> Table:
     states = [state for state in STATES if any(arm.counts[state] for arm in arms)]
     names = [NAMES.get(state, state) for state in states]
-    table = Table("arm", *names, "mean final score", box=None, header_style="bold")
+    table = Table("arm", *names, "mean final gold or win rate", box=None, header_style="bold")
     for arm in arms:
         score = "" if arm.score is None else f"{arm.score:.3f}"
         table.add_row(arm.arm, *(str(arm.counts[state] or "") for state in states), score)

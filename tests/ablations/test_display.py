@@ -59,8 +59,8 @@ def test_without_a_terminal_each_end_is_a_line(capsys: pytest.CaptureFixture[str
         display.show(STATUSES)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "vanilla/s0: collapsed, final score -0.500",
-        "ppo_max/s0: ok, final score 1.250",
+        "vanilla/s0: collapsed, final gold or win rate -0.500",
+        "ppo_max/s0: ok, final gold or win rate 1.250",
     ]
 
 
