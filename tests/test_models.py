@@ -281,10 +281,20 @@ def test_a_loaded_model_has_no_dropout_and_no_half_precision(tmp_path: Path) -> 
 
 def test_a_missing_folder_is_one_sentence_and_a_hub_name_passes() -> None:
     for path in ("./nowhere", "/nowhere/at/all", Path("nowhere")):
-        with pytest.raises(FileNotFoundError, match=r"^there is no model folder at .*nowhere"):
+        with pytest.raises(FileNotFoundError, match=r"^there is no model folder .*nowhere"):
             require_folder(path)
-    require_folder("someone/some-model")
-    require_folder("gpt2")
+    assert require_folder("someone/some-model") == "someone/some-model"
+    assert require_folder("gpt2") == "gpt2"
+
+
+def test_a_relative_path_with_a_slip_is_no_hub_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "gpt2-mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"folder models/gpt2_mine; did you mean 'gpt2-mine'\?$"):
+        require_folder("models/gpt2_mine")
+    assert require_folder("models/gpt2-mine") == "models/gpt2-mine"
 
 
 def test_an_architecture_without_a_score_head_is_refused(tmp_path: Path) -> None:

@@ -286,7 +286,7 @@ def test_a_stage_that_fails_leaves_nothing_in_the_cache(
 
 def test_a_missing_model_folder_is_one_sentence_before_any_training(tmp_path: Path) -> None:
     for settings in (given(tmp_path / "none"), given_reward_model(tmp_path / "none")):
-        with pytest.raises(FileNotFoundError, match=r"^there is no model folder at .*none$"):
+        with pytest.raises(FileNotFoundError, match=r"^there is no model folder .*none; .*'none'$"):
             prepared_in(tmp_path, settings)
     assert not (tmp_path / "prepared").exists()
 

@@ -18,6 +18,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from workbench.names import is_local, no_such
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -101,18 +103,18 @@ def load_vocabulary(folder: Path | str) -> dict[str, int]:
 
 
 def require_folder(path: Path | str) -> str:
-    """Refuse a path that looks local and is not there; anything else may be a hub name.
+    """Refuse a path that is not there; anything that does not look like one may be a hub name.
 
     Returns:
         the path to load from, with `~` replaced.
     Raises:
-        FileNotFoundError: in one sentence.
+        FileNotFoundError: in one sentence, with the nearest name that is there.
     """
-    text = str(path)
-    looks_local = isinstance(path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1
-    if looks_local and not Path(path).expanduser().is_dir():
-        raise FileNotFoundError(f"there is no model folder at {path}")
-    return str(Path(path).expanduser()) if looks_local else text
+    if not isinstance(path, Path) and not is_local(path):
+        return path
+    if not Path(path).expanduser().is_dir():
+        raise FileNotFoundError(no_such("model folder", str(path)))
+    return str(Path(path).expanduser())
 
 
 def _scorer(folder: Path | str) -> tuple["PreTrainedModel", set[str]]:

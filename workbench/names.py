@@ -41,3 +41,28 @@ def no_file(path: Path) -> str:
     if near := get_close_matches(path.name, beside, n=1, cutoff=0.5):
         return f"there is no file {path}; did you mean '{path.with_name(near[0])}'?"
     return f"there is no file {path}{'' if path.is_absolute() else f' in {Path.cwd()}'}"
+
+
+def is_local(name: str) -> bool:
+    """Say whether a name means a path, not one of the hub: it is there, looks so, or its folder is."""
+    path = Path(name).expanduser()
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    return looks_local or path.exists() or ("/" in name and path.parent.is_dir())
+
+
+def no_such(kind: str, name: str) -> str:
+    """Say that a path is not there, and the nearest name where it goes wrong.
+
+    Args:
+        kind: what the path should be, such as "file or folder".
+        name: a path that does not exist.
+    Returns:
+        one sentence.
+    """
+    path = Path(name).expanduser()
+    while not path.parent.is_dir():
+        path = path.parent
+    names = sorted(other.name for other in path.parent.iterdir())
+    near = get_close_matches(path.name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"{path.parent} has nothing like '{path.name}'"
+    return f"there is no {kind} {name}; {hint}"

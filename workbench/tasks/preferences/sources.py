@@ -5,10 +5,10 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from workbench.names import is_local, no_such
 from workbench.tasks.preferences.settings import PreferencesSettings
 
 Row = tuple[str, dict[str, Any]]
@@ -26,7 +26,7 @@ def read_rows(settings: PreferencesSettings) -> Iterator[Row]:
         FileNotFoundError: if a local path is not there, with the nearest name that is.
         ValueError: if a file is of no known kind, empty or malformed, or the hub refuses.
     """
-    if not is_local(settings.data):
+    if not _is_local(settings.data):
         yield from _hub_rows(settings)
         return
     if settings.subset or settings.split:
@@ -39,27 +39,8 @@ def read_rows(settings: PreferencesSettings) -> Iterator[Row]:
             raise ValueError(f"{file} is empty: it has no row of data")
 
 
-def is_local(name: str) -> bool:
-    """Say whether a name means a path: it is there, looks like one, or its folder is there."""
-    path = Path(name).expanduser()
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(SUFFIXES)
-    return looks_local or path.exists() or ("/" in name and path.parent.is_dir())
-
-
-def no_such(kind: str, name: str) -> str:
-    """Say that a path is not there, and the nearest name where it goes wrong.
-
-    Args:
-        kind: what the path should be, such as "file or folder".
-        name: a path that does not exist.
-    """
-    path = Path(name).expanduser()
-    while not path.parent.is_dir():
-        path = path.parent
-    names = sorted(other.name for other in path.parent.iterdir())
-    near = get_close_matches(path.name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"{path.parent} has nothing like '{path.name}'"
-    return f"there is no {kind} {name}; {hint}"
+def _is_local(name: str) -> bool:
+    return is_local(name) or name.endswith(SUFFIXES)
 
 
 def _files(name: str) -> list[Path]:

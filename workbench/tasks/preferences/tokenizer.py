@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.tasks.preferences.sources import first_sentence, is_local, no_such
+from workbench.names import is_local, no_such
+from workbench.tasks.preferences.sources import first_sentence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
