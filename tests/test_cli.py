@@ -37,6 +37,16 @@ def test_help_needs_no_heavy_package() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("named", [["tricks", "value_clip"], ["recipes", "ppo_max"]])
+def test_a_name_alone_is_shown(
+    named: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert run(monkeypatch, named[0], "show", named[1]) == 0
+    page = capsys.readouterr().out
+    assert run(monkeypatch, *named) == 0
+    assert capsys.readouterr().out == page
+
+
 def test_tricks_are_listed_with_all_their_facts(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     assert run(monkeypatch, "tricks", "--json") == 0
     listed = json.loads(capsys.readouterr().out)

@@ -4,14 +4,28 @@ import json
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="Python file with tricks of your own (repeatable).", metavar="FILE"),
 ]
-tricks_app = typer.Typer(help="List tricks, or show one.", invoke_without_command=True)
-recipes_app = typer.Typer(help="List recipes, show one, or compare two.", invoke_without_command=True)
+
+
+class ShownByName(TyperGroup):
+    """A group whose command `show` may be left out: `workbench tricks value_clip`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take a first word that is no command for a name to show."""
+        is_name = bool(args) and self.get_command(ctx, args[0]) is None
+        return super().resolve_command(ctx, ["show", *args] if is_name else args)
+
+
+tricks_app = typer.Typer(help="List tricks, or show one.", invoke_without_command=True, cls=ShownByName)
+recipes_app = typer.Typer(
+    help="List recipes, show one, or compare two.", invoke_without_command=True, cls=ShownByName
+)
 
 
 @tricks_app.callback()

@@ -124,7 +124,7 @@ def ablate(
     tracking_uri: StoreOption = None,
     set_: SetOption = None,
     dry_run: Annotated[
-        bool, typer.Option(help="Say what would run and what it costs; run nothing.")
+        bool, typer.Option("--dry-run", help="Say what would run and what it costs; run nothing.")
     ] = False,
     plugin: PluginOption = None,
     storage: StorageOption = None,
