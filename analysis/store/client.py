@@ -1,22 +1,30 @@
 """Read an MLflow store through MLflow's client: tracking servers and databases other than SQLite."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from analysis.store.raw import Points, RawRun, RawStudy, Tell, newest
 
 
+class StoreError(RuntimeError):
+    """A store cannot be read: it is away, or refuses."""
+
+
 def experiment_names(tracking_uri: str) -> list[str]:
     """List the names of all experiments that are not deleted."""
-    return [found.name for found in _client(tracking_uri).search_experiments()]
+    with _client_of(tracking_uri) as client:
+        return [found.name for found in client.search_experiments()]
 
 
 def metric_names(tracking_uri: str, experiment: str) -> frozenset[str]:
     """Return the names of all metrics of an experiment; of none where there is no such experiment."""
-    client = _client(tracking_uri)
-    found = _find(client, experiment)
-    runs = _runs(client, found.experiment_id) if found else []
+    with _client_of(tracking_uri) as client:
+        found = _find(client, experiment)
+        runs = _runs(client, found.experiment_id) if found else []
     return frozenset(name for run in runs for name in run.data.metrics)
 
 
@@ -24,21 +32,34 @@ def read(
     tracking_uri: str, experiment: str, metrics: frozenset[str] | None, tell: Tell
 ) -> RawStudy | None:
     """Read one experiment, or some of its metrics; see `store.read`."""
-    client = _client(tracking_uri)
-    found = _find(client, experiment)
-    if found is None:
-        return None
-    runs, points = _runs(client, found.experiment_id), {}
-    for done, run in enumerate(runs, 1):
-        points[run.info.run_id] = _points(client, run, metrics)
-        tell(done, len(runs))
+    with _client_of(tracking_uri) as client:
+        found = _find(client, experiment)
+        if found is None:
+            return None
+        runs, points = _runs(client, found.experiment_id), {}
+        for done, run in enumerate(runs, 1):
+            points[run.info.run_id] = _points(client, run, metrics)
+            tell(done, len(runs))
     return RawStudy(str(found.experiment_id), dict(found.tags), tuple(map(_run, runs)), points)
 
 
-def _client(tracking_uri: str) -> Any:
-    from mlflow import MlflowClient  # seconds of import that a SQLite store does not need
+@contextmanager
+def _client_of(tracking_uri: str) -> Iterator[Any]:
+    """Yield a client; what MLflow says of a store that is away, or refuses, becomes one sentence.
 
-    return MlflowClient(tracking_uri)
+    Raises:
+        StoreError: in the place of MLflow's own error.
+    """
+    from mlflow import MlflowClient  # seconds of import that a SQLite store does not need
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield MlflowClient(tracking_uri)
+    except MlflowException as error:
+        reason = str(error).partition(" with exception ")[0].partition(". ")[0]
+        said = f"the MLflow store {tracking_uri} cannot be read: {reason}"
+        password = urlsplit(tracking_uri).password
+        raise StoreError(said.replace(f":{password}@", ":***@") if password else said) from error
 
 
 def _find(client: Any, experiment: str) -> Any:

@@ -1,3 +1,4 @@
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from analysis import store
 from analysis.loading import load
 from analysis.runs import Study
 from analysis.store.artifacts import artifact_path
+from analysis.store.client import StoreError
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, insert_points
+from tests.ports import free_port
 
 SMALL = Plan({"a": Arm(), "b": Arm(collapse=(6,))}, seeds=(0, 1), iterations=10, name="small")
 
@@ -188,3 +191,23 @@ def test_scores_of_the_start_are_left_out_where_each_seed_has_its_own_reward_mod
     gone = {"proxy", "proxy_std"}
     assert gone <= set(whole["start"])
     assert own == whole | {"start": {k: v for k, v in whole["start"].items() if k not in gone}}
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        (
+            "http://someone:secret@127.0.0.1:{port}",
+            "http://someone:***@127.0.0.1:{port} cannot be read: API",
+        ),
+        ("nowhere://x", "nowhere://x cannot be read: "),
+    ],
+)
+def test_a_store_that_is_away_or_unknown_is_one_sentence(
+    uri: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    port = free_port()
+    with pytest.raises(StoreError, match=re.escape(said.format(port=port))) as error:
+        load("small", uri.format(port=port))
+    assert "\n" not in str(error.value) and "secret" not in str(error.value)
