@@ -15,7 +15,7 @@ from ablations.folder import StudyFolder
 from ablations.journal_lock import JournalLock
 from ablations.processes import Process
 from ablations.records import Outcome
-from ablations.storage import serve
+from ablations.storage import open_storage, serve
 from ablations.trials import AHEAD, Trials
 from tests.ablations.toy import gone, toy_plan
 from tests.ports import free_port
@@ -36,7 +36,7 @@ def open_trials(home: Path, grace: float = 60.0, storage: str | None = None, **c
 def proxy(postgres: str) -> str:
     """Optuna's gRPC proxy in front of a new database; the thread ends with the tests."""
     port = free_port()
-    place = (new_database(postgres), "127.0.0.1", port)
+    place = (open_storage(new_database(postgres), Path()), "127.0.0.1", port)
     threading.Thread(target=serve, args=place, daemon=True).start()
     return f"grpc://127.0.0.1:{port}"
 
