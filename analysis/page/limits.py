@@ -154,7 +154,8 @@ def _still(study: Study) -> list[str]:
     said = []
     for arm in study.arms:
         steps, values = study.curves("policy/kl_to_sft", arm)
-        if len(steps) > 1 and np.nanmax(np.abs(values), initial=0.0) < STILL_NATS:
+        finite = values[np.isfinite(values)]
+        if len(steps) > 1 and finite.size and np.abs(finite).max() < STILL_NATS:
             said.append(f"{arm} hardly moved its policy: KL to SFT stayed below {STILL_NATS} nats.")
     return said
 

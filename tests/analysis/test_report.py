@@ -302,6 +302,8 @@ def test_arms_whose_policies_stood_still_are_named(study: Study) -> None:
     said = "ppo_max hardly moved its policy: KL to SFT stayed below 0.0001 nats."
     assert said in limits(held, tables_of(held))
     assert not any("hardly moved" in one for one in limits(study, tables_of(study)))
+    unknown = replace(study, metrics=study.metrics.assign(value=study.metrics["value"].mask(still)))
+    assert not any("hardly moved" in one for one in limits(unknown, tables_of(unknown)))
 
 
 def test_runs_that_were_pruned_are_named_with_their_stop(study: Study) -> None:
