@@ -8,7 +8,7 @@ from analysis.comparison import Pair, compare
 from analysis.design import Change, design_of
 from analysis.intervals import floats, mean_intervals
 from analysis.runs import Study
-from analysis.values import START_OF, final_values, start_values
+from analysis.values import START_OF, final_values, sft_values
 from analysis.wording import quantity, say
 from workbench.glossary import GLOSSARY
 
@@ -43,7 +43,7 @@ def arm_table(study: Study) -> pd.DataFrame:
 
 
 def effects(study: Study, baseline: str | None = None) -> pd.DataFrame:
-    """Compare every arm with the baseline over the seeds that both finished, and with its start.
+    """Compare every arm with the baseline over the seeds that both finished, and with the SFT policy.
 
     Args:
         baseline: an arm of the study; the study's own choice by default.
@@ -65,9 +65,9 @@ def effects(study: Study, baseline: str | None = None) -> pd.DataFrame:
         for arm in others
     ]
     since = [
-        Pair(arm, START, metric, ends[arm], starts[arm])
-        for metric in START_OF
-        for ends, starts in [(final_values(study, metric), start_values(study, metric))]
+        Pair(arm, START, metric, ends[arm], start)
+        for metric, evaluation in START_OF.items()
+        for ends, start in [(final_values(study, metric), sft_values(study, evaluation))]
         for arm in study.arms
     ]
     return pd.concat([_by_arm(compare(family), study) for family in (against, since)], ignore_index=True)

@@ -13,6 +13,9 @@ START_OF = {
 }
 """Evaluation whose value at iteration 0, under the SFT policy, is the start of a final metric."""
 
+UNMOVED = 1e-3
+"""KL to the SFT policy, in nats per response, below which a policy is that policy but for rounding."""
+
 
 def final_values(study: Study, metric: str) -> pd.DataFrame:
     """Tabulate the last value of a metric in each run.
@@ -24,10 +27,29 @@ def final_values(study: Study, metric: str) -> pd.DataFrame:
     return _by_cell(study, points.drop_duplicates("run_id", keep="last"))
 
 
-def start_values(study: Study, metric: str) -> pd.DataFrame:
-    """Tabulate what a final metric was at iteration 0, as `final_values`."""
-    is_start = (study.metrics["metric"] == START_OF[metric]) & (study.metrics["step"] == 0)
-    return _by_cell(study, study.metrics[is_start])
+def sft_values(study: Study, metric: str) -> "pd.Series[float]":
+    """Return what a metric is under the SFT policy, by seed: at iteration 0, before any update.
+
+    Arms of a seed share their first rollout and evaluation, so the first arm that has the metric
+    speaks for all. Runs whose policy starts elsewhere, told by their KL to the SFT policy, are left out.
+
+    Returns:
+        a row for every seed of the study; NaN where no run of the seed has a finite value.
+    """
+    points = study.metrics[study.metrics["step"] == 0]
+    kl = points[points["metric"] == "policy/kl_to_sft"]
+    elsewhere = kl.loc[~(kl["value"].abs() < UNMOVED), "run_id"]
+    points = points[(points["metric"] == metric) & ~points["run_id"].isin(elsewhere)]
+    points = points[np.isfinite(points["value"])].drop_duplicates("seed")
+    seeds = sorted(set(study.runs["seed"])) if len(study.runs) else []
+    values: pd.Series[float] = points.set_index("seed")["value"].astype(np.float64)
+    return values.reindex(seeds)
+
+
+def sft_level(study: Study, metric: str) -> float | None:
+    """Return the mean over seeds of a metric under the SFT policy, None where no run has it."""
+    values = sft_values(study, metric).dropna()
+    return float(values.mean()) if len(values) else None
 
 
 def _by_cell(study: Study, points: pd.DataFrame) -> pd.DataFrame:

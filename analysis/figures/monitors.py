@@ -12,10 +12,14 @@ from analysis.figures.effects import draw_intervals
 from analysis.figures.panels import PAGE, arm_legend, gap, grid, label_foot, reference_line, styled
 from analysis.runs import Study
 from analysis.tables import tables_of
+from analysis.values import sft_level
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
 MAIN = (*PAPER_FOUR, "reward/gold", "eval/win_rate")
 """The paper's four monitors, then how good the responses truly are."""
+
+OF_RESPONSES = ("reward/", "policy/", "eval/")
+"""Sections of the metrics that are about responses, and not about the update or the machine."""
 
 
 @styled
@@ -28,16 +32,16 @@ def monitors(study: Study, width: float = PAGE) -> Figure:
 
 
 def mark_start(panel: Axes, study: Study, metric: str) -> None:
-    """Draw the SFT policy's level into a panel of curves, if the study knows it."""
-    if metric in study.metric_names and has_zero(study, metric):
-        level = study.prepared.get("start", {}).get(metric.split("/")[1])
-        reference_line(panel, 0.5 if metric == "eval/win_rate" else level, "SFT")
+    """Draw the SFT policy's level into a panel about responses; KL's is 0, scores may share no zero."""
+    is_level = metric.startswith(OF_RESPONSES) and metric != "policy/kl_to_sft"
+    if is_level and has_zero(study, metric):
+        reference_line(panel, sft_level(study, metric), "SFT")
 
 
 @styled
 def other_monitors(study: Study, width: float = PAGE) -> Figure:
     """Draw every other monitor of the responses that was recorded."""
-    return monitor_grid(study, _rest(study, "reward/", "policy/", "eval/"), width)[0]
+    return monitor_grid(study, _rest(study, *OF_RESPONSES), width)[0]
 
 
 @styled
@@ -81,9 +85,7 @@ def held_out_perplexity(study: Study, width: float = PAGE) -> Figure:
     figure, axes = grid(2, width, height=2.2, most=2)
     draw_curves(axes[0], study, metric)
     axes[0].set_xlabel("PPO iteration")
-    if metric in study.metric_names:
-        level = study.prepared.get("start", {}).get("held_out_perplexity")
-        reference_line(axes[0], level, "SFT")
+    mark_start(axes[0], study, metric)
     table = tables_of(study).effects
     table = table[(table["against"] == effects.START) & (table["metric"] == final)]
     axes[1].set(title="change from the SFT start, at the end")

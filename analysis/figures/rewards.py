@@ -15,6 +15,7 @@ from analysis.outcomes import SHARES
 from analysis.runs import Study
 from analysis.selection import colour, shown_arms
 from analysis.tables import tables_of
+from analysis.values import sft_level
 
 _GOLD_DASHES: Any = (0, (4, 1.5))
 _WON = {"win": ("#0072B2", ""), "tie": ("#DDDDDD", ""), "loss": ("#E69F00", "////")}
@@ -54,8 +55,8 @@ def _change_from_start(panel: Axes, study: Study, arm: str, name: str, line: Any
     found = curve(study, f"eval/{name}", arm, is_change=is_change)
     if not len(found.steps):
         return
-    given = study.prepared.get("start", {}).get(name)
-    start = float(found.centre[0]) if given is None else float(given)
+    level = None if is_change else sft_level(study, f"eval/{name}")
+    start = float(found.centre[0]) if level is None else level
     both = _deviation(study, "gold") and _deviation(study, "proxy")
     unit = (_deviation(study, name) or 1.0) if both or name == "proxy" else 1.0
     tint = colour(study, arm)

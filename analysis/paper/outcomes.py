@@ -13,12 +13,13 @@ from analysis.figures.monitors import mark_start
 from analysis.figures.panels import PAGE, arm_legend, grid, styled
 from analysis.figures.rewards import draw_shares
 from analysis.figures.strips import Strip, draw_strips
-from analysis.intervals import FloatArray, floats, interval
+from analysis.intervals import floats, interval
 from analysis.monitor_contest import ACTION_SPACE, REWARD_AND_LOSSES, areas_by_seed, leads_by_seed
 from analysis.outcomes import SHARES
 from analysis.runs import Study
 from analysis.selection import colour, marker
 from analysis.traces import label, traces_of
+from analysis.values import sft_values
 
 KINDS = ("helpful", "harmless")
 """Kinds of prompts."""
@@ -69,7 +70,7 @@ def language_ability(studies: Mapping[str, Study], width: float = PAGE) -> Figur
     draw_curves(axes[0], study, metric)
     mark_start(axes[0], study, metric)
     axes[0].set_xlabel("PPO iteration")
-    strips = [Strip("SFT", _sft(study, metric), "#444444", "X")]
+    strips = [Strip("SFT", floats(sft_values(study, metric).dropna()), "#444444", "X")]
     for arm in study.arms:
         ends = [end(metric)(study, run_id) for run_id in study.runs_of(arm)["run_id"]]
         strips.append(Strip(arm, np.array(ends, np.float64), colour(study, arm), marker(study, arm)))
@@ -77,11 +78,6 @@ def language_ability(studies: Mapping[str, Study], width: float = PAGE) -> Figur
     draw_strips(axes[1], strips)
     arm_legend(figure, study)
     return figure
-
-
-def _sft(study: Study, metric: str) -> FloatArray:
-    level = study.prepared.get("start", {}).get(metric.split("/")[1])
-    return np.array([] if level is None else [level], np.float64)
 
 
 @styled

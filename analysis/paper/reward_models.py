@@ -16,6 +16,7 @@ from analysis.intervals import curve_interval, floats
 from analysis.reward_model import margin_table
 from analysis.reward_model_facts import accuracy, facts
 from analysis.runs import Study
+from analysis.values import sft_level
 
 ARM = "ppo_max"
 """The one arm of these studies."""
@@ -122,8 +123,8 @@ def policies_of_reward_models(studies: Mapping[str, Study], width: float = PAGE)
     axes[0].set(title="final gold score, PPO-max", xlabel="gold")
     draw_strips(axes[0], strips)
     axes[1].set(title="each run", xlabel="accuracy of its reward model", ylabel="final gold score")
-    starts = [study.prepared.get("start", {}).get("gold") for study in studies.values()]
-    if starts and starts[0] is not None:
-        axes[0].axvline(float(starts[0]), color="#777777", lw=0.8, ls=(0, (2, 2)), zorder=1)
-        reference_line(axes[1], starts[0], "SFT")
+    level = next((sft_level(study, "eval/gold") for study in studies.values()), None)
+    if level is not None:
+        axes[0].axvline(level, color="#777777", lw=0.8, ls=(0, (2, 2)), zorder=1)
+        reference_line(axes[1], level, "SFT")
     return figure

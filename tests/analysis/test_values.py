@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.values import final_values, start_values
+from analysis.values import final_values, sft_level, sft_values
 from tests.analysis.made_study import made_study
 
 FINALS = np.array([[1.0, np.nan], [np.inf, 4.0]])
@@ -18,11 +18,23 @@ def test_each_run_has_its_last_value_and_what_is_not_finite_is_missing() -> None
     assert final_values(study, "reward/gold")["a"].isna().all()
 
 
-def test_the_start_is_the_evaluation_at_iteration_zero() -> None:
-    curves = {"eval/gold": {"a": np.array([[0.5, 9.0], [0.7, 9.0]])}}
+def test_the_sft_policy_is_seen_once_a_seed_before_any_update() -> None:
+    gold = {"c": np.array([[0.0, 0.0], [0.0, 0.0]]), "a": np.array([[0.5, 9.0], [0.7, 9.0]])}
+    kl = {"c": np.array([[4.0, 4.0], [np.nan, 5.0]]), "a": np.array([[1e-7, 3.0], [-1e-7, 4.0]])}
+    curves = {"eval/gold": gold, "policy/kl_to_sft": kl}
+    study = made_study(
+        {"final/gold": np.hstack([FINALS, FINALS[:, :1]])}, ["c", "b", "a"], curves=curves
+    )
+    assert sft_values(study, "eval/gold").to_dict() == {0: 0.5, 1: 0.7}
+    assert sft_level(study, "eval/gold") == 0.6
+
+
+def test_a_policy_of_unknown_kl_starts_from_sft_and_a_score_that_is_not_finite_is_no_start() -> None:
+    curves = {"eval/gold": {"a": np.array([[0.5, 9.0], [np.inf, 9.0]])}}
     study = made_study({"final/gold": FINALS}, ["b", "a"], curves=curves)
-    assert start_values(study, "final/gold")["a"].tolist() == [0.5, 0.7]
-    assert start_values(study, "final/gold")["b"].isna().all()
+    values = sft_values(study, "eval/gold")
+    assert values[0] == 0.5 and np.isnan(values[1])
+    assert sft_level(study, "eval/gold") == 0.5 and sft_level(study, "reward/gold") is None
 
 
 def test_a_metric_that_nobody_recorded_is_missing_everywhere() -> None:
