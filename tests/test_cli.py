@@ -90,7 +90,7 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         (["recipes", "show", "pomax"], "unknown recipe 'pomax'; did you mean 'ppo_max'?"),
         (["ablate", "ablations/quikstart.yaml"], "did you mean 'ablations/quickstart.yaml'?"),
         (["ablate", "ablations"], "unknown study 'ablations'"),
-        (["ablate", "no/such.yaml"], "there is no file no/such.yaml in "),
+        (["ablate", "no/such.yaml"], "there is no file no/such.yaml; "),
         (["ablate", "tests/ablations"], "tests/ablations is a folder, not a file"),
         (["ablate", "docs/quickstart.png", "--dry-run"], "docs/quickstart.png: it is not text in UTF-8"),
         (["tricks", "--plugin", "workbench/tric.py"], "did you mean"),

@@ -292,7 +292,7 @@ def test_a_relative_path_with_a_slip_is_no_hub_name(
 ) -> None:
     (tmp_path / "models" / "gpt2-mine").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"folder models/gpt2_mine; did you mean 'gpt2-mine'\?$"):
+    with pytest.raises(FileNotFoundError, match=r"gpt2_mine; did you mean 'models/gpt2-mine'\?$"):
         require_folder("models/gpt2_mine")
     assert require_folder("models/gpt2-mine") == "models/gpt2-mine"
 

@@ -108,6 +108,14 @@ def test_an_unknown_study_names_the_nearest(store: Store, tmp_path: Path) -> Non
         export_example(sqlite_file(store.uri) or Path(), ["mien"], tmp_path / "example")
 
 
+def test_a_damaged_store_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    database.write_text("this is no database at all, and longer than a header")
+    with pytest.raises(ValueError, match=r"mlflow\.db cannot be exported: file is not a database$"):
+        export_example(database, ["mine"], tmp_path / "example")
+    assert list(tmp_path.iterdir()) == [database]
+
+
 def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
     (tmp_path / "example").mkdir()
     (tmp_path / "example" / "mine.txt").touch()

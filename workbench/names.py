@@ -28,19 +28,30 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> s
 
 
 def no_file(path: Path) -> str:
-    """Say that there is no such file, and which one beside it has nearly its name and the same suffix.
+    """Say that a path is no file, as `no_such`, or that it is a folder."""
+    if path.is_dir():
+        return f"{path} is a folder, not a file"
+    return no_such("file", str(path), path.suffix)
+
+
+def no_such(kind: str, name: str, suffix: str = "") -> str:
+    """Say that a path is not there, and the nearest name where it goes wrong.
 
     Args:
-        path: what was given; a relative one is looked for in the current folder.
+        kind: what the path should be, such as "file or folder".
+        name: a path that does not exist; a relative one is looked for in the current folder.
+        suffix: of the files that it may have meant, such as ".yaml"; any by default.
     Returns:
         one sentence.
     """
-    if path.is_dir():
-        return f"{path} is a folder, not a file"
-    beside = [found.name for found in path.parent.glob(f"*{path.suffix}") if found.is_file()]
-    if near := get_close_matches(path.name, beside, n=1, cutoff=0.5):
-        return f"there is no file {path}; did you mean '{path.with_name(near[0])}'?"
-    return f"there is no file {path}{'' if path.is_absolute() else f' in {Path.cwd()}'}"
+    path = Path(name).expanduser()
+    while not path.parent.is_dir():
+        path = path.parent
+    beside = [other for other in path.parent.iterdir() if other.is_dir() or other.name.endswith(suffix)]
+    near = get_close_matches(path.name, sorted(other.name for other in beside), n=1, cutoff=0.5)
+    if near:
+        return f"there is no {kind} {name}; did you mean '{path.with_name(near[0])}'?"
+    return f"there is no {kind} {name}; {path.parent.absolute()} has nothing like '{path.name}'"
 
 
 def is_local(name: str) -> bool:
@@ -48,21 +59,3 @@ def is_local(name: str) -> bool:
     path = Path(name).expanduser()
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     return looks_local or path.exists() or ("/" in name and path.parent.is_dir())
-
-
-def no_such(kind: str, name: str) -> str:
-    """Say that a path is not there, and the nearest name where it goes wrong.
-
-    Args:
-        kind: what the path should be, such as "file or folder".
-        name: a path that does not exist.
-    Returns:
-        one sentence.
-    """
-    path = Path(name).expanduser()
-    while not path.parent.is_dir():
-        path = path.parent
-    names = sorted(other.name for other in path.parent.iterdir())
-    near = get_close_matches(path.name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"{path.parent} has nothing like '{path.name}'"
-    return f"there is no {kind} {name}; {hint}"

@@ -39,13 +39,13 @@ def refused_lines(path: Path, *lines: Any, **own: Any) -> str:
 def test_a_missing_file_names_the_nearest_one(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", hh_rows())
     path = tmp_path / "pears.jsonl"
-    assert refusal(path) == f"there is no file or folder {path}; did you mean 'pairs.jsonl'?"
+    assert refusal(path) == f"there is no file or folder {path}; did you mean '{tmp_path}/pairs.jsonl'?"
 
 
 def test_a_missing_folder_on_the_way_names_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     path = tmp_path / "date" / "pairs.jsonl"
-    assert refusal(path) == f"there is no file or folder {path}; did you mean 'data'?"
+    assert refusal(path) == f"there is no file or folder {path}; did you mean '{tmp_path}/data'?"
 
 
 def test_a_missing_file_like_no_other_says_so(tmp_path: Path) -> None:
@@ -58,9 +58,8 @@ def test_a_short_relative_path_is_not_taken_for_a_hub_name(
 ) -> None:
     (tmp_path / "data" / "helpful").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert (
-        refusal("data/helpfull") == "there is no file or folder data/helpfull; did you mean 'helpful'?"
-    )
+    said = "there is no file or folder data/helpfull; did you mean 'data/helpful'?"
+    assert refusal("data/helpfull") == said
 
 
 def test_a_hub_data_set_that_cannot_be_loaded_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +206,7 @@ def test_a_missing_tokenizer_folder_names_the_nearest_one(tmp_path: Path) -> Non
     given_tokenizer(tmp_path / "tokenizer")
     folder = tmp_path / "tokeniser"
     said = refusal(path, tokenizer=str(folder))
-    assert said == f"there is no tokenizer folder {folder}; did you mean 'tokenizer'?"
+    assert said == f"there is no tokenizer folder {folder}; did you mean '{tmp_path}/tokenizer'?"
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

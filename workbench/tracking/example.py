@@ -61,13 +61,23 @@ def export_example(database: Path, studies: Sequence[str], target: Path) -> int:
     Returns:
         every how many steps are kept.
     Raises:
-        ValueError: if the target is not empty, a study is not there, or they stay too large.
+        ValueError: if the target is not empty, a study is not there, they stay too large, or the
+            store is damaged. What was written is gone then.
     """
     if target.is_dir() and any(target.iterdir()):
         raise ValueError(f"{target} is not empty; delete it or name another folder")
     if not database.is_file():
         raise FileNotFoundError(f"there is no store at {database}")
     partial = target.with_name(f".{target.name}.partial")
+    try:
+        return _first_that_fits(database, studies, partial, target)
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"the store {database} cannot be exported: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _first_that_fits(database: Path, studies: Sequence[str], partial: Path, target: Path) -> int:
     for every in THINNINGS:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -76,7 +86,6 @@ def export_example(database: Path, studies: Sequence[str], target: Path) -> int:
             target.rmdir() if target.is_dir() else None
             partial.rename(target)
             return every
-    shutil.rmtree(partial)
     named = ", ".join(studies)
     raise ValueError(f"{named} does not fit into {LIMIT_BYTES / 1e6:.0f} MB, however thinned")
 
