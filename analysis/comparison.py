@@ -20,7 +20,7 @@ from analysis.intervals import (
     mean,
     mean_intervals,
 )
-from workbench.glossary import GLOSSARY
+from workbench.glossary import metric
 
 FOUND, NONE, TOO_FEW = "difference", "no difference found", "too few seeds"
 
@@ -107,7 +107,7 @@ def verdicts(low: FloatArray, high: FloatArray) -> list[str]:
 def _improvement(metrics: "pd.Series[str]", own: FloatArray, other: FloatArray) -> dict[str, FloatArray]:
     """Turn P(greater) into P(better), which for some metrics is P(less) and for some is nothing."""
     greater = probability_of_improvement(own, other)
-    direction = np.array([GLOSSARY[name].better if name in GLOSSARY else "none" for name in metrics])
+    direction = np.array([metric(name).better for name in metrics])
     is_up, is_down = direction == "up", direction == "down"
 
     def towards(up: FloatArray, down: FloatArray) -> FloatArray:

@@ -14,7 +14,8 @@ from analysis.loading import load
 from analysis.runs import Study
 from analysis.values import final_values
 from analysis.wording import number, p_note, quantity, seeds_sentence
-from workbench.glossary import GLOSSARY
+from workbench.glossary import MEAN
+from workbench.glossary import metric as definition
 
 
 def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = ()) -> pd.DataFrame:
@@ -33,8 +34,7 @@ def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = (
     if twice := [name for name in names[1:] if names.count(name) > 1]:
         raise ValueError(f"{twice[0]!r} is named twice; name what it is to be compared with")
     study, rest = load(names[0], tracking_uri), list(names[1:])
-    if unknown := [name for name in metrics if name not in study.metric_names]:
-        raise ValueError(f"no run of {study.name} recorded {unknown[0]!r}; see `workbench metrics`")
+    check_recorded(study, metrics)
     chosen = list(metrics) or [name for name in effects.FINAL if name in study.metric_names]
     if len(rest) == 1 and rest[0] not in study.arms and _is_study(rest[0], tracking_uri):
         pairs = _between(study, load(rest[0], tracking_uri), chosen)
@@ -44,6 +44,17 @@ def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = (
     if not len(table):
         raise ValueError(f"{' and '.join(names)} have no seed in common at which both arms ended")
     return table
+
+
+def check_recorded(study: Study, metrics: Sequence[str]) -> None:
+    """Refuse a metric that no run has, `mean/` before it or not.
+
+    Raises:
+        ValueError: names the first.
+    """
+    for name in (name.removeprefix(MEAN) for name in metrics):
+        if name not in study.metric_names:
+            raise ValueError(f"no run of {study.name} recorded {name!r}; see `workbench metrics`")
 
 
 def _is_study(name: str, tracking_uri: str) -> bool:
@@ -113,10 +124,10 @@ def as_page(table: pd.DataFrame, difference: float | None = None) -> Group:
         drawn.add_column(name, justify="right")
     for _, row in table.iterrows():
         ends = f"{number(row['low'])} to {number(row['high'])}"
-        known = GLOSSARY[row["metric"]].label if row["metric"] in GLOSSARY else row["metric"]
         size = quantity(row["difference"], row["metric"])
         tests = (f"{row['p']:.3g}", f"{row['p_holm']:.3g}", number(row["detectable"]))
-        drawn.add_row(known, row["arm"], row["against"], str(row["n"]), size, ends, *tests)
+        name = definition(row["metric"]).label
+        drawn.add_row(name, row["arm"], row["against"], str(row["n"]), size, ends, *tests)
     said = [effects.effect_sentence(row) for _, row in table.iterrows()]
     advised = dict.fromkeys(advice(table, difference))  # too few seeds are too few for every metric
     return Group(drawn, "", *said, "", p_note(table), *advised)

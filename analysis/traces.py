@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.collapse import collapses
 from analysis.intervals import BoolArray, FloatArray, IntArray
 from analysis.runs import Study
-from workbench.glossary import GLOSSARY
+from workbench.glossary import metric
 
 SECTIONS = ("policy/", "reward/", "ppo/", "eval/")
 """Metrics that are looked at as monitors: what a run records of itself, but neither cost nor outcome."""
@@ -113,4 +113,4 @@ def label(monitor: str) -> str:
     """Return what a plot calls a monitor."""
     if monitor == ITERATION:
         return "the iteration alone"
-    return GLOSSARY[monitor].label if monitor in GLOSSARY else monitor
+    return metric(monitor).label

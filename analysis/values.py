@@ -5,6 +5,7 @@ import pandas as pd
 
 from analysis.intervals import floats
 from analysis.runs import Study
+from workbench.glossary import MEAN
 
 START_OF = {
     "final/gold": "eval/gold",
@@ -18,13 +19,28 @@ UNMOVED = 1e-3
 
 
 def final_values(study: Study, metric: str) -> pd.DataFrame:
-    """Tabulate the last value of a metric in each run.
+    """Tabulate the last value of a metric in each run; of `mean/` and a metric, the mean over the run.
+
+        x̄ = Σ ½ (x_i + x_(i−1)) (t_i − t_(i−1)) / (t_n − t_0)
+
+    over the finite points x_i at iterations t_i, so that it does not matter how densely these lie.
 
     Returns:
         one row a seed, one column an arm; NaN where the run has no finite value.
     """
-    points = study.metrics[study.metrics["metric"] == metric]
-    return _by_cell(study, points.drop_duplicates("run_id", keep="last"))
+    points = study.metrics[study.metrics["metric"] == metric.removeprefix(MEAN)]
+    last = points.drop_duplicates("run_id", keep="last")
+    if metric.startswith(MEAN):
+        points = points[np.isfinite(points["value"])]
+        means = points.groupby("run_id")[["step", "value"]].apply(_mean_over)
+        last = last.assign(value=last["run_id"].map(means))
+    return _by_cell(study, last)
+
+
+def _mean_over(points: pd.DataFrame) -> float:
+    steps, values = floats(points["step"]), floats(points["value"])
+    length = steps[-1] - steps[0]
+    return float(np.trapezoid(values, steps) / length) if length else float(values[-1])
 
 
 def sft_values(study: Study, metric: str) -> "pd.Series[float]":

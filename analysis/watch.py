@@ -15,7 +15,7 @@ from analysis.ranking import ranking
 from analysis.runs import Study
 from analysis.traces import ITERATION, Traces, traces_of
 from analysis.wording import UNITLESS, number
-from workbench.glossary import GLOSSARY
+from workbench.glossary import metric
 
 MONITORS = 3
 """Monitors that are watched unless more are asked for."""
@@ -133,7 +133,7 @@ def _is_same(traces: Traces, one: "pd.Series[Any]", other: "pd.Series[Any]") -> 
 
 def _alarm(study: str, row: "pd.Series[Any]") -> Alarm:
     monitor = str(row["monitor"])
-    unit = GLOSSARY[monitor].unit if monitor in GLOSSARY else ""
+    unit = metric(monitor).unit
     return Alarm(
         study=study,
         monitor=monitor,

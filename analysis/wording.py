@@ -9,7 +9,7 @@ from scipy import stats
 from analysis.comparison import FOUND, TOO_FEW
 from analysis.intervals import LEVEL, MIN_SEEDS
 from analysis.significance import seeds_needed
-from workbench.glossary import GLOSSARY
+from workbench import glossary
 
 UNITLESS = ("1", "share", "gold", "score")
 """Units that add nothing behind a number, since the metric's name says them."""
@@ -28,13 +28,13 @@ def number(value: float) -> str:
 
 def label(metric: str) -> str:
     """Return the name of a metric as a sentence begins with it."""
-    text = GLOSSARY[metric].label if metric in GLOSSARY else metric
+    text = glossary.metric(metric).label
     return text[:1].upper() + text[1:]
 
 
 def quantity(value: float, metric: str) -> str:
     """Write a value with the unit of its metric."""
-    unit = GLOSSARY[metric].unit if metric in GLOSSARY else "1"
+    unit = glossary.metric(metric).unit
     return number(value) if unit in UNITLESS else f"{number(value)} {unit}"
 
 

@@ -6,7 +6,7 @@ import traceback
 import typer
 
 from workbench.commands.catalogue import list_metrics, recipes_app, tricks_app
-from workbench.commands.findings import claims, compare, report, status, watch
+from workbench.commands.findings import claims, compare, report, status, table, watch
 from workbench.commands.running import ablate, prepare, storage_proxy, train, worker
 from workbench.commands.shared import WRONG
 from workbench.commands.stores import export_example, sync, ui
@@ -28,7 +28,8 @@ app.add_typer(tricks_app, name="tricks")
 app.add_typer(recipes_app, name="recipes")
 app.command("metrics")(list_metrics)
 for command in (
-    prepare, train, ablate, worker, storage_proxy, status, report, compare, claims, watch, sync, ui,
+    prepare, train, ablate, worker, storage_proxy, status, report, compare, table, claims, watch,
+    sync, ui,
 ):  # fmt: skip
     app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(example_app, name="example")

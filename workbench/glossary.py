@@ -6,7 +6,7 @@ y is a response of |y| tokens (the end-of-sequence token included), π_old the p
 π the policy being updated, π_ref the SFT policy. Prefixes are the sections of the MLflow chart page.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 CAP = 1e9
@@ -457,3 +457,15 @@ GLOSSARY: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 
 PAPER_FOUR = ("reward/proxy", "policy/response_length", "policy/kl_to_sft", "policy/perplexity")
 """The action-space monitors that every figure of the paper shows, the reward among them."""
+
+MEAN = "mean/"
+"""What the name of a metric's mean over a run begins with: `mean/eval/gold`."""
+
+
+def metric(name: str) -> Metric:
+    """Return the definition of a metric, or of `mean/` and a metric; of any other, its bare name."""
+    if name.startswith(MEAN):
+        over = metric(name.removeprefix(MEAN))
+        rule = f"mean of {over.name} over a run, by trapezoids between its points; not recorded"
+        return replace(over, name=name, label=f"mean over the run of {over.label}", estimator=rule)
+    return GLOSSARY.get(name, Metric(name, name, "1", "", ""))

@@ -47,7 +47,10 @@ def compare(
         typer.Argument(help="A study; a study and arms of it, the baseline first; or two studies."),
     ],
     metric: Annotated[
-        list[str] | None, typer.Option(help="Metric at the end of a run (repeatable); else all.")
+        list[str] | None,
+        typer.Option(
+            help="Metric at the end of a run, `mean/` before it for its mean (repeatable); else all."
+        ),
     ] = None,
     difference: Annotated[
         float | None, typer.Option(help="Say how many seeds would find a difference of this size.")
@@ -67,6 +70,32 @@ def compare(
 
     table = compared(names, default_store(home, tracking_uri).uri, metric or [])
     show(as_data(table, difference) if as_json else as_page(table, difference), as_json)
+
+
+def table(
+    study: Annotated[str, typer.Argument(help="Name of a study; its baseline is compared with.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Metric to compare, `mean/` before it for its mean over a run (repeatable)."),
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Metric to tell, and not to compare (repeatable).")
+    ] = None,
+    home: HomeOption = HOME,
+    tracking_uri: StoreOption = None,
+) -> None:
+    """Print a row an arm in Markdown, for a page or a paper: differences, intervals, p, n, commit.
+
+    Examples: workbench table quickstart
+
+    workbench table quickstart --metric final/gold --metric mean/eval/gold --also final/kl_to_sft
+    """
+    from analysis.arm_table import arm_table
+    from analysis.loading import load
+    from workbench.tracking.store import default_store
+
+    found = load(study, default_store(home, tracking_uri).uri)
+    typer.echo(arm_table(found, metric or ["final/gold"], also or []).markdown)
 
 
 def claims(
