@@ -32,6 +32,9 @@ MARGIN = 2.0
 EVALUATIONS = 2
 """Consecutive evaluations that count as PATIENCE rollouts do: they share prompts and random numbers."""
 
+PROMPTS = "ppo.eval_prompts"
+"""Parameter of a run: how many held-out prompts an evaluation has."""
+
 MONITOR_PATIENCE = 5
 """Consecutive iterations at which a monitor must be past its bound."""
 
@@ -120,18 +123,36 @@ def gold_fall(study: Study, run_id: str) -> float:
 
 
 def win_rate_fall(study: Study, run_id: str) -> float:
-    """Return the evaluation at which a run's win rate falls below one half; NaN if never."""
-    return _fall(study, run_id, WIN_RATE, 0.5, None, MARGIN)
+    """Return the evaluation at which a run's win rate falls below one half; NaN if never.
+
+    As `gold_fall`, where e is the curve's own noise, and not less than that of a share of the prompts,
+    ½/√prompts: the win rate of a policy that hardly moves is one half but for a prompt or two.
+    """
+    return _fall(study, run_id, WIN_RATE, 0.5, None, MARGIN, least=_share_error(study, run_id))
+
+
+def _share_error(study: Study, run_id: str) -> float:
+    """Return the largest standard error of a share of the held-out prompts; 0 where nobody counted."""
+    if PROMPTS not in study.runs:
+        return 0.0
+    prompts = study.runs.loc[study.runs["run_id"] == run_id, PROMPTS].astype(float).iloc[0]
+    return 0.5 / float(np.sqrt(prompts)) if prompts > 0 else 0.0
 
 
 def _fall(
-    study: Study, run_id: str, judge: Judge, start: float, error: float | None, margin: float
+    study: Study,
+    run_id: str,
+    judge: Judge,
+    start: float,
+    error: float | None,
+    margin: float,
+    least: float = 0.0,
 ) -> float:
     steps, score = finite(study, run_id, judge.metric)
     if not len(score):
         return float("nan")
     noise = error if error is not None else float(np.nan_to_num(noise_scale(score)))
-    fall = Fall(start, noise, margin, judge.patience)
+    fall = Fall(start, max(noise, least), margin, judge.patience)
     place = fall.place(score, _proxy_is_up(study, run_id, judge.proxy, steps))
     return float("nan") if place is None else float(steps[place])
 

@@ -83,6 +83,18 @@ def test_a_win_rate_below_one_half_is_a_collapse_where_gold_holds(
     assert row["rule"] == "win rate"
 
 
+@pytest.mark.parametrize(("lowest", "collapse"), [(0.4125, np.nan), (0.40, 45.0)])
+def test_a_win_rate_has_the_noise_of_a_share_of_the_prompts(
+    make_study: Callable[[Plan], Study], lowest: float, collapse: float
+) -> None:
+    # 128 prompts: e = ½/√128 = 0.0442, bar = 0.5 − 2·e = 0.4116; the curve alone has no noise
+    study = make_study(Plan({"a": Arm()}, seeds=(0,), iterations=60, noise=0.0))
+    study = replace(study, runs=study.runs.assign(**{"ppo.eval_prompts": "128"}))
+    rate = np.array([*[0.5] * 9, *[lowest] * 4])
+    found = collapses(with_curve(study, "eval/win_rate", rate))["win_rate"]
+    assert found.tolist() == pytest.approx([collapse], nan_ok=True)
+
+
 def test_without_a_judge_the_monitors_call_the_collapse(make_study: Callable[[Plan], Study]) -> None:
     study = make_study(replace(QUICKSTART, gold=False, noise=0.0))
     table = collapses(study)
