@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.comparison import Pair, compare
-from analysis.design import Change, design_of
+from analysis.designs.design import Change, design_of
 from analysis.intervals import floats, mean_intervals
 from analysis.runs import Study
 from analysis.values import START_OF, final_values, sft_values

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analysis import forecast, roc
-from analysis.alarms import HORIZON, alarm_times_of
 from analysis.evidence import Arms
 from analysis.intervals import FloatArray
 from analysis.traces import Traces, traces_of
+from analysis.warnings import forecast, roc
+from analysis.warnings.alarms import HORIZON, alarm_times_of
 
 ACTION_SPACE = ("policy/perplexity", "policy/response_length", "policy/kl_to_sft")
 REWARD_AND_LOSSES = ("reward/proxy", "ppo/policy_loss", "ppo/value_loss")

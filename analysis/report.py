@@ -7,8 +7,6 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.alarms import RULE as ALARM_RULE
-from analysis.early_warning import RULE as FORECAST_RULE
 from analysis.figures.panels import COLUMN, PAGE, render
 from analysis.loading import load
 from analysis.page import provenance
@@ -23,6 +21,8 @@ from analysis.plots import FIGURES, is_drawn
 from analysis.progress import Bar, progress_bar
 from analysis.runs import Study
 from analysis.tables import TABLES, Tables, tables_of
+from analysis.warnings.alarms import RULE as ALARM_RULE
+from analysis.warnings.early_warning import RULE as FORECAST_RULE
 from analysis.wording import number
 from workbench.glossary import GLOSSARY
 

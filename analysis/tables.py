@@ -5,25 +5,17 @@ from functools import cached_property
 
 import pandas as pd
 
-from analysis import (
-    effects,
-    factorial,
-    frontier,
-    importance,
-    overoptimisation,
-    pareto,
-    shapley,
-    stability,
-)
-from analysis.alarms import alarm_times
+from analysis import effects, frontier, overoptimisation, stability
 from analysis.curves import curve_table
-from analysis.early_warning import warning_scores
+from analysis.designs import factorial, importance, pareto, shapley
 from analysis.outcomes import outcome_table
-from analysis.ranking import ranking
 from analysis.reward_model import accuracy_table, loss_table, margin_table
 from analysis.runs import Study, remembered
 from analysis.selection import objective
 from analysis.survival import survival
+from analysis.warnings.alarms import alarm_times
+from analysis.warnings.early_warning import warning_scores
+from analysis.warnings.ranking import ranking
 
 HEADLINE = (
     *("final/gold", "final/win_rate", "final/proxy", "final/kl_to_sft"),

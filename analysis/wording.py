@@ -9,7 +9,7 @@ from scipy import stats
 from analysis.comparison import FOUND, TOO_FEW
 from analysis.intervals import LEVEL, MIN_SEEDS
 from analysis.significance import seeds_needed
-from workbench import glossary
+from workbench.glossary import metric as definition
 
 UNITLESS = ("1", "share", "gold", "score")
 """Units that add nothing behind a number, since the metric's name says them."""
@@ -28,13 +28,13 @@ def number(value: float) -> str:
 
 def label(metric: str) -> str:
     """Return the name of a metric as a sentence begins with it."""
-    text = glossary.metric(metric).label
+    text = definition(metric).label
     return text[:1].upper() + text[1:]
 
 
 def quantity(value: float, metric: str) -> str:
     """Write a value with the unit of its metric."""
-    unit = glossary.metric(metric).unit
+    unit = definition(metric).unit
     return number(value) if unit in UNITLESS else f"{number(value)} {unit}"
 
 

@@ -22,7 +22,7 @@ _MARKS = ("^", "o", "s")
 
 
 def drawn_monitors(ranked: pd.DataFrame) -> list[str]:
-    """Choose the monitors to draw from `ranking.ranking`, in its order; none that asks the judge."""
+    """Choose the monitors to draw from `warnings.ranking`, in its order; none that asks the judge."""
     own = ranked.loc[~ranked["judged"].astype(bool), "monitor"].tolist()
     fixed = [name for name in own if name in (*PAPER, ITERATION)]
     leaders = [name for name in own if name not in fixed][: MOST - len(fixed)]

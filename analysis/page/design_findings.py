@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import effects, factorial, shapley
+from analysis import effects
+from analysis.designs import factorial, shapley
 from analysis.page.finding import Finding
 from analysis.runs import Study
 from analysis.selection import objective

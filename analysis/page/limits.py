@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from analysis import factorial, importance, shapley
 from analysis.collapse import disagreements
-from analysis.design import design_of
-from analysis.early_warning import too_few
+from analysis.designs import factorial, importance, shapley
+from analysis.designs.design import design_of
 from analysis.intervals import MIN_SEEDS
 from analysis.page.rows import some
 from analysis.reward_model import judge_sentence
@@ -15,6 +14,7 @@ from analysis.selection import choice_sentence
 from analysis.significance import smallest_p
 from analysis.tables import Tables, tables_of
 from analysis.traces import traces_of
+from analysis.warnings.early_warning import too_few
 from workbench.glossary import GLOSSARY, PAPER_FOUR
 
 STILL_NATS = 1e-4

@@ -5,12 +5,12 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from analysis.alarms import HORIZON
 from analysis.page.finding import Finding
 from analysis.runs import Study
 from analysis.selection import MAX_ARMS, shown_arms
 from analysis.stability import collapse_dates
 from analysis.traces import ITERATION
+from analysis.warnings.alarms import HORIZON
 from workbench.glossary import PAPER_FOUR
 
 
@@ -69,7 +69,7 @@ def warning_findings(study: Study, ranked: pd.DataFrame) -> list[Finding]:
 
     Args:
         study: whose collapses they are.
-        ranked: of `ranking.ranking`.
+        ranked: of `warnings.ranking`.
     """
     source = "warning_ranking.csv"
     own = ranked[~ranked["judged"].astype(bool) & ranked["telling"].notna()]

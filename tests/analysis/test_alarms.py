@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.alarms import alarm_times, alarm_times_of, alarms, alarms_of, threshold_of
-from analysis.early_warning import scores_of
-from analysis.ranking import ranking, ranking_of
 from analysis.runs import Study
 from analysis.traces import ITERATION
+from analysis.warnings.alarms import alarm_times, alarm_times_of, alarms, alarms_of, threshold_of
+from analysis.warnings.early_warning import scores_of
+from analysis.warnings.ranking import ranking, ranking_of
 from tests.analysis.synthetic_store import KL_LEAD, LENGTH_LEAD, PERPLEXITY_LEAD
 from tests.calibration.warnings import Leading, false_alarms, simulate, white
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import contrasts
 from analysis.comparison import FOUND, TOO_FEW
+from analysis.designs import contrasts
 
 PAIR = np.array([[-1.0, 1.0]])
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis import effects, factorial
-from analysis.design import Change, Design, design_of
+from analysis import effects
+from analysis.designs import factorial
+from analysis.designs.design import Change, Design, design_of
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.early_warning import scores_of, warning_scores
 from analysis.runs import Study
 from analysis.traces import ITERATION, Traces
+from analysis.warnings.early_warning import scores_of, warning_scores
 from tests.analysis.synthetic_store import QUICKSTART, Plan
 from tests.calibration.warnings import Leading, simulate, walk, white
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import factorial
-from analysis.aliasing import aliasing, declared, disagreement
-from analysis.contrasts import POOLED, SEEDS
+from analysis.designs import factorial
+from analysis.designs.aliasing import aliasing, declared, disagreement
+from analysis.designs.contrasts import POOLED, SEEDS
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import forecast, roc
+from analysis.warnings import forecast, roc
 
 NAN = float("nan")
 

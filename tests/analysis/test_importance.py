@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis import importance, pareto
+from analysis.designs import importance, pareto
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 

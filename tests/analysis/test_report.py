@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 import analysis.report
-from analysis import effects, factorial, plots, shapley
+from analysis import effects, plots
+from analysis.designs import factorial, shapley
 from analysis.loading import load
 from analysis.page.findings import findings
 from analysis.page.limits import limits

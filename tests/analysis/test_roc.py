@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis import roc
+from analysis.warnings import roc
 
 Cases = tuple[np.ndarray, np.ndarray, np.ndarray]
 

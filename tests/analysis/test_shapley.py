@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import shapley
+from analysis.designs import shapley
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 

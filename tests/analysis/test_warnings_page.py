@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.loading import load
-from analysis.ranking import ranking
+from analysis.warnings.ranking import ranking
 
 ROOT = Path(__file__).parents[2]
 

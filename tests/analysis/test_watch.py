@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import watch
 from analysis.loading import load
 from analysis.runs import Study
 from analysis.traces import JUDGED
+from analysis.warnings import watch
 from tests.analysis.synthetic_store import KL_LEAD, QUICKSTART, Arm, Plan, write_store
 from workbench import cli
 

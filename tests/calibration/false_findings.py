@@ -9,9 +9,10 @@ from itertools import product
 
 import numpy as np
 
-from analysis import contrasts, significance
+from analysis import significance
 from analysis.comparison import FOUND
-from analysis.factorial import main_contrasts
+from analysis.designs import contrasts
+from analysis.designs.factorial import main_contrasts
 from tests.calibration.draws import (
     DRAWS,
     SEEDS,

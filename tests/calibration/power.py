@@ -9,8 +9,8 @@ from itertools import product
 
 import numpy as np
 
-from analysis import contrasts
-from analysis.factorial import main_contrasts
+from analysis.designs import contrasts
+from analysis.designs.factorial import main_contrasts
 from analysis.significance import POWER, detectable_difference, seeds_needed
 from tests.calibration.draws import (
     DRAWS,

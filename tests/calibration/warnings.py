@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import forecast, roc
-from analysis.alarms import alarm_times_of, first_over, reach_of, threshold_of
-from analysis.early_warning import scores_of
 from analysis.falls import Fall
 from analysis.intervals import FloatArray
 from analysis.traces import Traces
+from analysis.warnings import forecast, roc
+from analysis.warnings.alarms import alarm_times_of, first_over, reach_of, threshold_of
+from analysis.warnings.early_warning import scores_of
 
 Monitor = Callable[[np.random.Generator, FloatArray, FloatArray], FloatArray]
 """Makes values [R, T] from a generator, the iterations [T] and the collapses [R], NaN for none."""

@@ -166,7 +166,7 @@ def watch(
     """
 
     from analysis.loading import load
-    from analysis.watch import follow, learn_alarms
+    from analysis.warnings.watch import follow, learn_alarms
 
     uri = tracking_uri or f"sqlite:///{(home / 'mlflow.db').resolve()}"
     alarms = learn_alarms(load(from_ or study, from_uri or uri), monitors)

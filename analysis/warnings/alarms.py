@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import forecast, roc
-from analysis.early_warning import too_few
 from analysis.intervals import BoolArray, FloatArray
 from analysis.runs import Study
 from analysis.traces import ITERATION, JUDGED, Traces, label, traces_of
+from analysis.warnings import forecast, roc
+from analysis.warnings.early_warning import too_few
 
 FALSE_ALARMS = 0.05
 """Share of the runs that hold in which an alarm may ever go off."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 import numpy as np
 import pandas as pd
 
-from analysis.design import Level, design_of, read_level
+from analysis.designs.design import Level, design_of, read_level
 from analysis.intervals import FloatArray, floats, mean
 from analysis.runs import Study
 from analysis.values import final_values

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis.design import design_of
+from analysis.designs.design import design_of
 from analysis.frontier import efficient
 from analysis.intervals import FloatArray, floats, mean
 from analysis.runs import Study

@@ -4,8 +4,8 @@ import numpy as np
 from scipy import stats
 
 from analysis.intervals import BoolArray, FloatArray
-from analysis.roc import Pairs, Single
 from analysis.traces import Traces
+from analysis.warnings.roc import Pairs, Single
 
 PRIOR = 0.25
 """Weight of the made-up run of the intervals; see `resampled_areas`."""

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import forecast, roc
 from analysis.intervals import FloatArray
-from analysis.roc import Pairs, Single
 from analysis.runs import Study
 from analysis.traces import ITERATION, JUDGED, Traces, label, traces_of
+from analysis.warnings import forecast, roc
+from analysis.warnings.roc import Pairs, Single
 
 HORIZONS = (10, 20, 40)
 """Iterations within which a collapse is to be told."""

@@ -5,9 +5,9 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from analysis.alarms import HORIZON, alarms
-from analysis.early_warning import warning_scores
 from analysis.runs import Study
+from analysis.warnings.alarms import HORIZON, alarms
+from analysis.warnings.early_warning import warning_scores
 
 
 @lru_cache(maxsize=4)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import forecast
-from analysis.alarms import first_over
-from analysis.early_warning import too_few
-from analysis.ranking import ranking
 from analysis.runs import Study
 from analysis.traces import ITERATION, Traces, traces_of
+from analysis.warnings import forecast
+from analysis.warnings.alarms import first_over
+from analysis.warnings.early_warning import too_few
+from analysis.warnings.ranking import ranking
 from analysis.wording import UNITLESS, number
 from workbench.glossary import metric
 

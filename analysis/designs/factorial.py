@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import contrasts, significance
-from analysis.aliasing import Aliasing, Term, aliasing, disagreement
-from analysis.design import Design, design_of, name_level
+from analysis import significance
+from analysis.designs import contrasts
+from analysis.designs.aliasing import Aliasing, Term, aliasing, disagreement
+from analysis.designs.design import Design, design_of, name_level
 from analysis.intervals import FloatArray, floats
 from analysis.runs import Study
 from analysis.values import final_values

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import contrasts
-from analysis.design import Design
-from analysis.factorial import alias_structure, arms_of, main_contrasts
+from analysis.designs import contrasts
+from analysis.designs.design import Design
+from analysis.designs.factorial import alias_structure, arms_of, main_contrasts
 from analysis.intervals import BoolArray, FloatArray, floats
 from analysis.runs import Study
 from analysis.values import final_values
