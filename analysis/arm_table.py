@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.collapse import collapses
 from analysis.comparison import Pair, compare
-from analysis.intervals import Interval, floats, interval
+from analysis.intervals import floats, interval
 from analysis.runs import Study
 from analysis.terminal import check_recorded
 from analysis.values import final_values
@@ -62,15 +62,13 @@ def arm_table(study: Study, metrics: Sequence[str], also: Sequence[str] = ()) ->
     found = {metric: _compared(study, metric, base, others) for metric in metrics}
     first = found[metrics[0]].reindex(others)["difference"].sort_values(kind="stable")
     order = [base, *map(str, first.index)]
-    columns = {"arm": [f"`{arm}`" for arm in order]}
+    columns = [("arm", [f"`{arm}`" for arm in order])]
     for metric, table in found.items():
-        columns |= _differences(table.reindex(order), metric, base)
-    columns["runs that hold"] = [_held(study, arm) for arm in order]
-    for metric in (*metrics, *also):
-        columns[definition(metric).label.removeprefix("final ")] = _own(study, metric, order)
-    rows = list(zip(*columns.values(), strict=True))
-    titles = [title.partition("\0")[0] for title in columns]
-    return ArmTable(titles, rows, _note(study, len(others)))
+        columns += _differences(table.reindex(order), metric, base)
+    columns.append(("runs that hold", [_held(study, arm) for arm in order]))
+    columns += [(_title(metric), _own(study, metric, order)) for metric in (*metrics, *also)]
+    titles, cells = zip(*columns, strict=True)
+    return ArmTable(titles, list(zip(*cells, strict=True)), _note(study, len(others)))
 
 
 def _ended(study: Study) -> Study:
@@ -82,23 +80,26 @@ def _ended(study: Study) -> Study:
 def _compared(study: Study, metric: str, base: str, others: Sequence[str]) -> pd.DataFrame:
     """Return `comparison.compare` by arm; Holm's correction is over the arms of this metric."""
     values = final_values(study, metric)
-    return compare([Pair(arm, base, metric, values[arm], values[base]) for arm in others]).set_index(
-        "arm"
-    )
+    pairs = [Pair(arm, base, metric, values[arm], values[base]) for arm in others]
+    return compare(pairs).set_index("arm")
 
 
-def _differences(table: pd.DataFrame, metric: str, base: str) -> dict[str, list[str]]:
+def _differences(table: pd.DataFrame, metric: str, base: str) -> list[tuple[str, list[str]]]:
     ends = [floats(table[name]) for name in ("difference", "low", "high")]
-    label = definition(metric).label.removeprefix("final ")
-    return {
-        f"{label}, less `{base}`'s": [_between(*one) for one in zip(*ends, strict=True)],
-        f"p\0{metric}": [_p(one) for one in floats(table["p_holm"])],
-    }
+    differences = [_between(*one) for one in zip(*ends, strict=True)]
+    return [
+        (f"{_title(metric)}, less `{base}`'s", differences),
+        ("p", [_p(one) for one in floats(table["p_holm"])]),
+    ]
+
+
+def _title(metric: str) -> str:
+    return definition(metric).label.removeprefix("final ")
 
 
 def _own(study: Study, metric: str, arms: Sequence[str]) -> list[str]:
     values = final_values(study, metric)
-    found: list[Interval] = [interval(floats(values[arm].dropna())) for arm in arms]
+    found = [interval(floats(values[arm].dropna())) for arm in arms]
     return [_between(one.estimate, one.low, one.high) for one in found]
 
 
@@ -125,7 +126,9 @@ def _fixed(value: float, places: int) -> str:
 
 
 def _p(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.3f}" if value < 0.9995 else "1"
+    if np.isnan(value):
+        return ""
+    return "< 0.001" if value < 0.0005 else "1" if value >= 0.9995 else f"{value:.3f}"
 
 
 def _note(study: Study, others: int) -> str:
@@ -133,9 +136,9 @@ def _note(study: Study, others: int) -> str:
     least, most = int(counts.min()), int(counts.max())
     n = f"{least}" if least == most else f"{least} to {most}"
     said = (
-        f"n = {n} seeds an arm; means with 95 % intervals (Student's t), differences over the seeds that"
-        f" both arms ended; p by two-sided sign flips, after Holm's correction over the {others} arms of"
-        " a column; runs hold that have not collapsed."
+        f"Study {study.name}, n = {n} seeds an arm; means with 95 % intervals (Student's t), differences"
+        " over the seeds that both arms ended; p by two-sided sign flips, after Holm's correction over"
+        f" the {others} arms of a column; runs hold that have not collapsed."
     )
     if not {"git_commit", "end_ms"} <= set(study.runs):
         return said

@@ -18,7 +18,7 @@ KL = 10.0 * GOLD
 def test_arms_stand_behind_the_baseline_from_the_lowest_difference_up() -> None:
     table = arm_table(made_study({"final/gold": GOLD}, ["base", "up", "down"]), ["final/gold"])
     assert [row[0] for row in table.rows] == ["`base`", "`down`", "`up`"]
-    assert table.columns[:4] == ["arm", "gold score, less `base`'s", "p", "runs that hold"]
+    assert table.columns[:4] == ("arm", "gold score, less `base`'s", "p", "runs that hold")
     assert table.rows[0][1:3] == ("–", "")
 
 
@@ -32,6 +32,13 @@ def test_differences_are_those_of_compare_and_holm_is_over_the_arms_of_a_column(
         assert row[1] == shown and row[2] == f"{one['p_holm']:.3f}"
     assert [row[4] for row in table.rows] == [row[2] for row in table.rows]
     assert "over the 2 arms of a column" in table.note and "n = 3 to 4 seeds" in table.note
+
+
+def test_a_p_that_is_too_small_to_be_shown_is_not_nothing() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 0.1, (16, 2)) + np.array([0.0, 5.0])
+    table = arm_table(made_study({"final/gold": values}, ["a", "b"]), ["final/gold"])
+    assert table.rows[1][2] == "< 0.001"
 
 
 def test_a_mean_over_a_run_weighs_points_by_the_iterations_between_them() -> None:
