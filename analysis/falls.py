@@ -21,13 +21,19 @@ class Fall:
         """Return where a curve [T] changes to below its start; None where it never falls.
 
         A fall is `patience` points in a row, all of them counted, below start − margin · error; its
-        time is the change point of all points until then at the level start − error.
+        time is the change point of all points until then at the level start − error. A curve whose
+        first `patience` points are all below that bar, as of a policy that is not the SFT policy, has
+        to be at its start for as many before it can fall.
         """
-        below = (score < self.start - self.margin * self.error) & is_counted
-        first = first_streak(below, self.patience)
-        if first is None:
+        is_below = score < self.start - self.margin * self.error
+        begins_below = is_below[: self.patience].all()
+        begin = first_streak(score >= self.start, self.patience) if begins_below else 0
+        first = first_streak((is_below & is_counted)[begin:], self.patience)
+        if begin is None or first is None:
             return None
-        return change_point(score[: first + self.patience], self.start - self.error)
+        return begin + change_point(
+            score[begin : begin + first + self.patience], self.start - self.error
+        )
 
 
 def change_point(values: FloatArray, level: float) -> int:

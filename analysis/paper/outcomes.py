@@ -14,11 +14,17 @@ from analysis.figures.panels import PAGE, arm_legend, grid, styled
 from analysis.figures.rewards import draw_shares
 from analysis.figures.strips import Strip, draw_strips
 from analysis.intervals import floats, interval
-from analysis.monitor_contest import ACTION_SPACE, REWARD_AND_LOSSES, areas_by_seed, leads_by_seed
+from analysis.monitor_contest import (
+    ACTION_SPACE,
+    REWARD_AND_LOSSES,
+    areas_by_seed,
+    leads_by_seed,
+    two_arms,
+)
 from analysis.outcomes import SHARES
 from analysis.runs import Study
 from analysis.selection import colour, marker
-from analysis.traces import label, traces_of
+from analysis.traces import label
 from analysis.values import sft_values
 
 KINDS = ("helpful", "harmless")
@@ -91,7 +97,7 @@ def monitors_against_losses(studies: Mapping[str, Study], width: float = PAGE) -
         LookupError: if a monitor was not recorded, or too few runs collapsed, or held.
     """
     arms = Arms(studies["08"])
-    traces, leads = traces_of(arms.study), leads_by_seed(arms)
+    traces, leads = two_arms(arms), leads_by_seed(arms)
     figure, axes = grid(2, width, height=2.4, most=2)
     areas, times = [], []
     for _, monitors, tint, mark in GROUPS:

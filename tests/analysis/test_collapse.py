@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from analysis.collapse import collapses, disagreements
-from analysis.falls import change_point
+from analysis.falls import Fall, change_point
 from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from tests.calibration.warnings import flat_falls, time_errors
@@ -63,6 +63,16 @@ def test_a_fall_is_measured_from_the_mean_start_of_all_seeds(pair: Study) -> Non
     gold = np.array([[0.6, 0.5, 0.5, 0.51, 0.5, 0.5], [0.8, 0.9, 0.9, 0.5, 0.5, 0.5]])
     found = collapses(with_curve(pair, "reward/gold", gold))["gold"]
     assert np.isnan(found[0]) and found[1] == 3
+
+
+def test_what_begins_below_the_start_falls_only_once_it_has_been_there() -> None:
+    fall, counted = Fall(start=0.0, error=0.5, margin=2.0, patience=2), np.ones(9, bool)
+    climbs = np.array([-3.0, -2.5, -2.0, -1.5, -0.9, -1.2, -1.1, -0.5, 0.1])
+    assert fall.place(climbs, counted) is None
+    falls = np.array([-3.0, -2.5, -2.0, 0.2, 0.1, 0.3, -1.4, -1.5, -1.6])
+    assert fall.place(falls, counted) == 6
+    assert fall.place(falls[3:], counted[3:]) == 3
+    assert fall.place(np.array([-0.5, -1.4, -1.5]), counted[:3]) == 1
 
 
 def test_gold_that_falls_together_with_the_proxy_is_no_collapse(pair: Study) -> None:
