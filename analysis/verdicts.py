@@ -17,7 +17,7 @@ from analysis.significance import holm, sign_flip_p
 
 LEVEL = 0.05
 MIN_SEEDS = 6
-"""With fewer no one-sided sign flip comes below the level after any correction."""
+"""With fewer a claim is not decided. A one-sided sign flip needs five to pass, nine among eighteen."""
 
 Answer = Literal["reproduced", "not reproduced", "contradicted", "not run"]
 
