@@ -61,9 +61,14 @@ def leads_by_seed(arms: Arms, pair: tuple[str, str] = ARMS) -> pd.DataFrame:
     """Return the lead of each monitor, a column, for each seed with a collapse, a row.
 
     A monitor whose alarm does not go off before the collapse leads by 0 iterations.
+
+    Raises:
+        LookupError: if no run of the first arm collapsed.
     """
     times = alarm_times_of(two_arms(arms, pair))
     times = times[(times["arm"] == pair[0]) & times["collapse"].notna()]
+    if times.empty:
+        raise LookupError(f"no run of {pair[0]} collapsed in study {arms.study.name}")
     return times.assign(lead=times["lead"].fillna(0.0)).pivot_table("lead", "seed", "monitor")
 
 

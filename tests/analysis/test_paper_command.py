@@ -50,6 +50,14 @@ def test_planted_monitors_win_and_lose_where_the_sides_are_exchanged(
     assert results.judge(open_study, [claim])[0].answer == "contradicted"
 
 
+def test_where_nothing_collapsed_there_is_no_contest_and_a_sentence_says_so(make_store: Make) -> None:
+    [claim] = [one for one in CLAIMS if one.id == "C05"]
+    calm = replace(CONTEST, arms=CONTEST.arms | {"vanilla": Arm()})
+    [found] = results.judge(results.opener(make_store(calm)), [claim])
+    assert found.answer == "not run"
+    assert found.note == "no run of vanilla collapsed in study figure_08"
+
+
 def test_verdicts_figures_and_page_are_kept_and_told_again_without_a_store(
     make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
