@@ -68,7 +68,7 @@ def arm_table(study: Study, metrics: Sequence[str], also: Sequence[str] = ()) ->
     columns.append(("runs that hold", [_held(study, arm) for arm in order]))
     columns += [(_title(metric), _own(study, metric, order)) for metric in (*metrics, *also)]
     titles, cells = zip(*columns, strict=True)
-    return ArmTable(titles, list(zip(*cells, strict=True)), _note(study, len(others)))
+    return ArmTable(titles, list(zip(*cells, strict=True)), _note(study))
 
 
 def _ended(study: Study) -> Study:
@@ -131,14 +131,14 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.0005 else "1" if value >= 0.9995 else f"{value:.3f}"
 
 
-def _note(study: Study, others: int) -> str:
+def _note(study: Study) -> str:
     counts = study.runs.groupby("arm").size()
     least, most = int(counts.min()), int(counts.max())
     n = f"{least}" if least == most else f"{least} to {most}"
     said = (
         f"Study {study.name}, n = {n} seeds an arm; means with 95 % intervals (Student's t), differences"
         " over the seeds that both arms ended; p by two-sided sign flips, after Holm's correction over"
-        f" the {others} arms of a column; runs hold that have not collapsed."
+        " the arms of a column; runs hold that have not collapsed."
     )
     if not {"git_commit", "end_ms"} <= set(study.runs):
         return said

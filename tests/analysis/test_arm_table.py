@@ -31,7 +31,7 @@ def test_differences_are_those_of_compare_and_holm_is_over_the_arms_of_a_column(
         shown = f"{one['difference']:.3f} [{one['low']:.3f}, {one['high']:.3f}]".replace("-", "−")
         assert row[1] == shown and row[2] == f"{one['p_holm']:.3f}"
     assert [row[4] for row in table.rows] == [row[2] for row in table.rows]
-    assert "over the 2 arms of a column" in table.note and "n = 3 to 4 seeds" in table.note
+    assert "over the arms of a column" in table.note and "n = 3 to 4 seeds" in table.note
 
 
 def test_a_p_that_is_too_small_to_be_shown_is_not_nothing() -> None:
