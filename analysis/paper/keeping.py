@@ -9,6 +9,7 @@ from analysis.paper.figures import PAPER_FIGURES, save_figures
 from analysis.paper.page import filled
 from analysis.paper.results import judge, kept, save
 from analysis.paper.runs import facts_of_runs
+from analysis.paper.told import told
 from analysis.verdicts import Verdict
 
 DRAWN = dict.fromkeys(name for one in PAPER_FIGURES for name in (*one.needs, *one.also))
@@ -36,6 +37,7 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
     about = facts_of_runs(open_study, STUDIES) | {"commands": _commands(setting)}
     about["figures"] = [] if setting else save_figures(open_study, folder, tell)
     about["afterwards"] = {} if setting else afterwards.looked_at(open_study)
+    about["told"] = told(open_study, setting)
     file, verdicts = _file(folder, setting), judge(open_study)
     save(verdicts, about, file)
     tell(f"{file.name}: {about['runs']} runs")

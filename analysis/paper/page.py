@@ -16,6 +16,7 @@ CLAIM_HEAD = (
     "|---|---|---|---|---|---|",
 )
 LOOK_HEAD = ("| what was looked at | effect | 95 % interval | n |", "|---|---|---|---|")
+TOLD_HEAD = ("| of | what, study/arm | mean | 95 % interval | n |", "|---|---|---|---|---|")
 _PART = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.S)
 
 
@@ -23,7 +24,7 @@ def filled(page: str, kept: Kept, carried: Mapping[str, Kept]) -> str:
     """Return the page with every part between markers written anew, and all else as it was.
 
     A part stands between `<!-- C04: begin -->` and `<!-- C04: end -->`; besides the claims there are
-    `runs`, `summary` and `settings`.
+    `runs`, `summary`, `settings` and `told`.
 
     Args:
         page: in Markdown.
@@ -34,6 +35,7 @@ def filled(page: str, kept: Kept, carried: Mapping[str, Kept]) -> str:
     """
     parts = {"runs": _runs(kept), "summary": _summary(kept["claims"])}
     parts["settings"] = _settings(kept, carried)
+    parts["told"] = _told(kept, carried)
     parts |= {row["id"]: _claim(row, kept["figures"]) for row in kept["claims"]}
     parts |= {name: f"{parts[name]}\n\n{_look(look)}" for name, look in kept["afterwards"].items()}
     asked = [name for _, name, _ in _PART.findall(page)]
@@ -131,6 +133,17 @@ def _look(look: Mapping[str, Any]) -> str:
     """Write what was looked at when the verdict was known."""
     lines = [f"| {' | '.join([part['part'], *_found(part)])} |" for part in look["parts"]]
     return f"**Looked at afterwards**: {look['question']}\n\n" + "\n".join([*LOOK_HEAD, *lines])
+
+
+def _told(kept: Kept, carried: Mapping[str, Kept]) -> str:
+    """Write the numbers that stand in paragraphs alone, by claim and by setting."""
+    lines = [
+        f"| {' | '.join([section, row['part'], *_found(row)])} |"
+        for one in (kept, *carried.values())
+        for section, rows in one.get("told", {}).items()
+        for row in rows
+    ]
+    return "\n".join([*TOLD_HEAD, *lines])
 
 
 def _part(part: Mapping[str, Any]) -> str:

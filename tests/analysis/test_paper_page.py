@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,9 @@ ABOUT = {
             ],
         }
     },
+    "told": {
+        "C03": [{"part": "runs, 04/a", "unit": "share", "effect": 0.5, "low": 0.2, "high": 0.8, "n": 10}]
+    },
 }
 
 
@@ -54,7 +59,7 @@ def parts_of(names: list[str]) -> str:
     return "".join(f"{name}\n<!-- {name}: begin -->\nstale\n<!-- {name}: end -->\n" for name in names)
 
 
-MADE = parts_of(["runs", "summary", "settings", "C01", "C02", "C03"])
+MADE = parts_of(["runs", "summary", "settings", "told", "C01", "C02", "C03"])
 
 
 def test_every_claim_has_a_section_with_its_generated_part_and_a_paragraph() -> None:
@@ -104,6 +109,14 @@ def test_what_was_looked_at_afterwards_follows_the_verdict_of_its_claim(file: Pa
     assert page.count("Looked at afterwards") == 1
 
 
+def test_what_paragraphs_tell_is_a_table_by_claim_and_setting(file: Path) -> None:
+    wide = kept(file) | {"told": {"wide": [{**ABOUT["told"]["C03"][0], "effect": 0.4}]}}
+    page = filled(MADE, kept(file), {"wide": wide, "old": {**wide, "told": {}}})
+    own = page.partition("<!-- told: begin -->")[2].partition("<!-- told: end -->")[0]
+    assert "| C03 | runs, 04/a | 0.500 share | 0.200 to 0.800 | 10 |" in own
+    assert "| wide | runs, 04/a | 0.400 share | 0.200 to 0.800 | 10 |" in own
+
+
 def test_the_page_says_what_was_run_by_which_rules(file: Path) -> None:
     page = filled(MADE, kept(file), {})
     assert "| seeds | 7, 100 to 102 |" in page
@@ -127,7 +140,7 @@ def test_what_stands_outside_the_markers_stays_and_twice_is_as_once(file: Path) 
 
 
 @pytest.mark.parametrize(
-    "names", [["runs"], ["runs", "summary", "settings", "C01", "C02", "C03", "C04"]]
+    "names", [["runs"], ["runs", "summary", "settings", "told", "C01", "C02", "C03", "C04"]]
 )
 def test_parts_and_verdicts_have_to_be_the_same(file: Path, names: list[str]) -> None:
     with pytest.raises(ValueError, match=r"differ in their parts: .*C0"):
@@ -138,3 +151,81 @@ def test_what_is_kept_is_json_that_every_program_reads(file: Path) -> None:
     rows = json.loads(file.read_text(), parse_constant=lambda name: pytest.fail(name))["claims"]
     assert [row["p"] is None for row in rows] == [False, True, True]
     assert rows[1]["low"] is None
+
+
+INTERVAL = re.compile(r"\[(−?\d[\d.]*)( %)?, (−?\d[\d.]*)( %)?\]")
+NUMBER = re.compile(r"(−?\d[\d.]*)( %)?")
+GENERATED = re.compile(r"<!-- (\w+): begin -->.*?<!-- \1: end -->", re.S)
+Rows = list[dict[str, Any]]
+
+
+def rows_of(file: Path) -> dict[str, Rows]:
+    """Return every row of tables by claim, and what is told of a setting under its name."""
+    verdicts = kept(file)
+    found = {row["id"]: list(row["parts"]) for row in verdicts["claims"]}
+    for name, look in verdicts["afterwards"].items():
+        found[name] += look["parts"]
+    for name, rows in verdicts.get("told", {}).items():
+        found.setdefault(name, []).extend(rows)
+    return found
+
+
+def paragraphs() -> Iterator[tuple[str, str, Rows]]:
+    """Yield what stands between generated parts, line by line, with its section and its rows."""
+    own, every = rows_of(KEPT), [row for rows in rows_of(KEPT).values() for row in rows]
+    section, rows = "", []
+    for line in GENERATED.sub("", PAGE.read_text(encoding="utf-8")).splitlines():
+        if line.startswith("#"):
+            section = line.strip("# ")
+            rows = own.get(section, [])
+        elif bold := re.match(r"\*\*(\w+)\*\*: ", line):
+            section = bold[1].lower()
+            file = KEPT.with_name(f"verdicts.{section}.json")
+            rows = [*every, *(row for found in rows_of(file).values() for row in found)]
+        yield section, line, rows
+
+
+def is_shown_as(value: float, digits: str, percent: str | None) -> bool:
+    """Return whether a value, or its opposite of sign, rounds to what is written."""
+    scale = 0.01 if percent else 1.0
+    decimals = len(digits.partition(".")[2])
+    return abs(value - scale * float(digits.replace("−", "-"))) <= 0.5001 * scale * 10**-decimals
+
+
+def is_interval_of(row: dict[str, Any], interval: re.Match[str], before: str) -> bool:
+    """Return whether an interval is that of a row, and one of the numbers before it its mean.
+
+    Counts of runs, which are often words, need no such number.
+    """
+    percent = interval[2] or interval[4]
+    for sign in (1, -1):
+        low, high = sorted(sign * row[end] for end in ("low", "high"))
+        if is_shown_as(low, interval[1], percent) and is_shown_as(high, interval[3], percent):
+            is_count = row["part"].startswith("runs that ")
+            means = {sign * row["effect"], abs(row["effect"])}
+            written = NUMBER.findall(before)
+            return is_count or any(is_shown_as(mean, *one) for mean in means for one in written)
+    return False
+
+
+def told_intervals() -> Iterator[tuple[str, re.Match[str], str, list[dict[str, Any]]]]:
+    """Yield every interval of a paragraph: its section, itself, what is before it, and its rows."""
+    for section, line, rows in paragraphs():
+        there = [row for row in rows if row["low"] is not None]
+        for interval in INTERVAL.finditer(line):
+            before = line[max(0, interval.start() - 80) : interval.start()]
+            yield section, interval, before, [r for r in there if is_interval_of(r, interval, before)]
+
+
+def test_every_interval_of_a_paragraph_is_that_of_a_row_of_its_tables() -> None:
+    found = list(told_intervals())
+    assert len(found) > 50
+    lost = [(section, before + interval[0]) for section, interval, before, rows in found if not rows]
+    assert not lost, "no row has these: correct them, or add them to analysis/paper/told.py"
+
+
+def test_every_row_that_is_told_stands_in_a_paragraph() -> None:
+    found = {(section, row["part"]) for section, _, _, rows in told_intervals() for row in rows}
+    tables = [kept(file).get("told", {}) for file in (KEPT, *KEPT.parent.glob("verdicts.*.json"))]
+    told = {(name, row["part"]) for table in tables for name, rows in table.items() for row in rows}
+    assert not told - found, "no paragraph tells these: delete them from analysis/paper/told.py"
