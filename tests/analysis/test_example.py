@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pandas as pd
 import pytest
 
 import analysis
+from analysis.intervals import floats, interval
 from analysis.page.findings import findings
 from analysis.runs import Study
+from analysis.values import sft_values
+from tests.written import INTERVAL, as_number, is_interval
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -26,6 +30,29 @@ def test_the_example_report_says_what_the_code_says_today(example: Study) -> Non
     said = [one.text for group in findings(example, example.tables).values() for one in group]
     written = pd.read_csv(DOCS / "example" / "findings.csv")["finding"].tolist()
     assert written == said, "write it anew: python docs/refresh.py"
+
+
+def test_every_interval_of_the_readme_is_in_a_table(example: Study) -> None:
+    files = [file for file in (DOCS / "example").glob("*.csv") if file.name != "curves.csv"]
+    tables = [pd.read_csv(file) for file in files]  # curves have so many that one would always fit
+    ends = [(float(low), float(high)) for table in tables for low, high in ends_of(table)]
+    starts = [interval(floats(sft_values(example, metric))) for metric in ("eval/gold", "eval/proxy")]
+    ends += [(start.low, start.high) for start in starts]
+    pages = " ".join(file.read_text(encoding="utf-8") for file in DOCS.glob("*.md"))
+    ends += [(as_number(one[1]), as_number(one[3])) for one in INTERVAL.finditer(pages)]
+    ends += [(-high, -low) for low, high in ends]
+    written = list(INTERVAL.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert len(written) > 30
+    lost = [one[0] for one in written if not any(is_interval(*pair, one) for pair in ends)]
+    assert not lost, "neither docs/example nor a page of docs has these"
+
+
+def ends_of(table: pd.DataFrame) -> Iterator[tuple[float, float]]:
+    """Yield the ends of every interval of a table, whose columns end in low and high."""
+    for low in (name for name in table if name.endswith("low")):
+        high = f"{low.removesuffix('low')}high"
+        if high in table:
+            yield from zip(table[low], table[high], strict=True)
 
 
 def test_the_example_report_is_small_and_names_no_place_on_the_machine_it_was_written_on() -> None:

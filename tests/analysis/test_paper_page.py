@@ -14,6 +14,7 @@ from analysis.paper.keeping import refreshed
 from analysis.paper.page import filled
 from analysis.paper.results import KEPT, kept, save
 from analysis.verdicts import Evidence, Part, decide
+from tests.written import INTERVAL, NUMBER, is_interval, is_shown_as
 
 PAGE = KEPT.parents[1] / "paper.md"
 VALUES = np.array([1.0, 1.1, 0.9, 1.2, 0.8, 1.0, 1.05, 0.95, 1.0, 1.0])
@@ -153,8 +154,6 @@ def test_what_is_kept_is_json_that_every_program_reads(file: Path) -> None:
     assert rows[1]["low"] is None
 
 
-INTERVAL = re.compile(r"\[(−?\d[\d.]*)( %)?, (−?\d[\d.]*)( %)?\]")
-NUMBER = re.compile(r"(−?\d[\d.]*)( %)?")
 GENERATED = re.compile(r"<!-- (\w+): begin -->.*?<!-- \1: end -->", re.S)
 Rows = list[dict[str, Any]]
 
@@ -185,22 +184,14 @@ def paragraphs() -> Iterator[tuple[str, str, Rows]]:
         yield section, line, rows
 
 
-def is_shown_as(value: float, digits: str, percent: str | None) -> bool:
-    """Return whether a value, or its opposite of sign, rounds to what is written."""
-    scale = 0.01 if percent else 1.0
-    decimals = len(digits.partition(".")[2])
-    return abs(value - scale * float(digits.replace("−", "-"))) <= 0.5001 * scale * 10**-decimals
-
-
 def is_interval_of(row: dict[str, Any], interval: re.Match[str], before: str) -> bool:
     """Return whether an interval is that of a row, and one of the numbers before it its mean.
 
     Counts of runs, which are often words, need no such number.
     """
-    percent = interval[2] or interval[4]
     for sign in (1, -1):
         low, high = sorted(sign * row[end] for end in ("low", "high"))
-        if is_shown_as(low, interval[1], percent) and is_shown_as(high, interval[3], percent):
+        if is_interval(low, high, interval):
             is_count = row["part"].startswith("runs that ")
             means = {sign * row["effect"], abs(row["effect"])}
             written = NUMBER.findall(before)
