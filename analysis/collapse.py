@@ -118,8 +118,12 @@ def gold_fall(study: Study, run_id: str) -> float:
     spread = study.prepared.get("start", {}).get("gold_std")
     size = study.spec.get("rollout_size")
     known = float(spread) / float(size) ** 0.5 if spread and size else None
-    margin = MARGIN * float(np.sqrt(1 + 1 / len(starts)))
-    return _fall(study, run_id, judge, float(starts.mean()), known, margin)
+    start, margin = float(starts.mean()), MARGIN * float(np.sqrt(1 + 1 / len(starts)))
+
+    def rule(gold: FloatArray) -> Fall:
+        return Fall(start, _noise(gold) if known is None else known, margin, judge.patience)
+
+    return _fall(study, run_id, judge, rule)
 
 
 def win_rate_fall(study: Study, run_id: str) -> float:
@@ -128,7 +132,12 @@ def win_rate_fall(study: Study, run_id: str) -> float:
     As `gold_fall`, where e is the curve's own noise, and not less than that of a share of the prompts,
     ½/√prompts: the win rate of a policy that hardly moves is one half but for a prompt or two.
     """
-    return _fall(study, run_id, WIN_RATE, 0.5, None, MARGIN, least=_share_error(study, run_id))
+    least = _share_error(study, run_id)
+
+    def rule(rate: FloatArray) -> Fall:
+        return Fall(0.5, max(_noise(rate), least), MARGIN, WIN_RATE.patience)
+
+    return _fall(study, run_id, WIN_RATE, rule)
 
 
 def _share_error(study: Study, run_id: str) -> float:
@@ -139,21 +148,17 @@ def _share_error(study: Study, run_id: str) -> float:
     return 0.5 / float(np.sqrt(prompts)) if prompts > 0 else 0.0
 
 
-def _fall(
-    study: Study,
-    run_id: str,
-    judge: Judge,
-    start: float,
-    error: float | None,
-    margin: float,
-    least: float = 0.0,
-) -> float:
+def _noise(score: FloatArray) -> float:
+    """Return the standard error of a score as its curve shows it; 0 where it cannot be told."""
+    return float(np.nan_to_num(noise_scale(score)))
+
+
+def _fall(study: Study, run_id: str, judge: Judge, rule: Callable[[FloatArray], Fall]) -> float:
+    """Return the iteration at which a judge's score falls by the rule for its curve; NaN if never."""
     steps, score = finite(study, run_id, judge.metric)
     if not len(score):
         return float("nan")
-    noise = error if error is not None else float(np.nan_to_num(noise_scale(score)))
-    fall = Fall(start, max(noise, least), margin, judge.patience)
-    place = fall.place(score, _proxy_is_up(study, run_id, judge.proxy, steps))
+    place = rule(score).place(score, _proxy_is_up(study, run_id, judge.proxy, steps))
     return float("nan") if place is None else float(steps[place])
 
 

@@ -15,7 +15,7 @@ from workbench.glossary import GLOSSARY
 FINAL = tuple(name for name in GLOSSARY if name.startswith("final/") and name != "final/collapsed")
 """Metrics that are compared: one value a run, at its end."""
 
-START = "SFT start"
+START = "the SFT policy"
 """What an arm is compared with, in the column `against`, where it is not another arm."""
 
 FOREST_KINDS = ("leave_one_out", "add_one_in", "pairwise")
@@ -109,15 +109,14 @@ def _with_minus_without(change: Change, recipe: str, metric: str, values: pd.Dat
 
 def effect_sentence(row: "pd.Series[Any]") -> str:
     """Say one row of `effects`: direction, size, interval, n, p; or that none was found."""
-    against = f"its {START}" if row["against"] == START else row["against"]
     direction = "above" if row["difference"] > 0 else "below"
     size = quantity(abs(row["difference"]), row["metric"])
     return say(
         row,
         row["metric"],
         effect=row["difference"],
-        claim=f"{row['arm']} is {size} {direction} {against}",
-        nothing=f"no difference found between {row['arm']} and {against}",
+        claim=f"{row['arm']} is {size} {direction} {row['against']}",
+        nothing=f"no difference found between {row['arm']} and {row['against']}",
     )
 
 

@@ -88,7 +88,7 @@ def held_out_perplexity(study: Study, width: float = PAGE) -> Figure:
     mark_start(axes[0], study, metric)
     table = tables_of(study).effects
     table = table[(table["against"] == effects.START) & (table["metric"] == final)]
-    axes[1].set(title="change from the SFT start, at the end")
+    axes[1].set(title="change from the SFT policy, at the end")
     draw_intervals(axes[1], study, table, "perplexity")
     arm_legend(figure, study)
     return figure

@@ -23,7 +23,7 @@ _WON = {"win": ("#0072B2", ""), "tie": ("#DDDDDD", ""), "loss": ("#E69F00", "///
 
 @styled
 def proxy_and_gold(study: Study, width: float = PAGE) -> Figure:
-    """Draw proxy and gold of each arm in one panel, as changes from the SFT start in its deviations."""
+    """Draw proxy and gold of each arm in one panel, as changes from the SFT policy in its deviations."""
     arms = shown_arms(study)
     figure, axes = grid(max(1, len(arms)), width, height=2.1)
     unit = "standard deviations" if _deviation(study, "gold") else "own units"
@@ -31,7 +31,7 @@ def proxy_and_gold(study: Study, width: float = PAGE) -> Figure:
         for name, line in (("proxy", "-"), ("gold", _GOLD_DASHES)):
             _change_from_start(panel, study, arm, name, line)
         panel.axhline(0, color="#777777", lw=0.8)
-        panel.set(title=arm, xlabel="PPO iteration", ylabel=f"change from SFT start\n({unit})")
+        panel.set(title=arm, xlabel="PPO iteration", ylabel=f"change from SFT policy\n({unit})")
         if not any(f"eval/{name}" in study.metric_names for name in ("proxy", "gold")):
             gap(panel, "neither proxy nor gold was recorded")
         elif "eval/gold" not in study.metric_names:

@@ -22,7 +22,7 @@ def findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
         "Which arms collapsed, and when": collapse_findings(study, tables.runs),
         "Which monitor said so first": warning_findings(study, tables.warning_ranking),
         f"Against {study.baseline}": _effect_findings(study, tables.effects, is_start=False),
-        "Against where it started": _effect_findings(study, tables.effects, is_start=True),
+        "Against the SFT policy": _effect_findings(study, tables.effects, is_start=True),
         "What was paid for it, in KL": _price_findings(study, tables),
         **design_findings(study, tables),
     }
@@ -68,7 +68,6 @@ def _effects_at_large(rows: pd.DataFrame) -> list[str]:
         found = own[own["verdict"] == FOUND]
         above, below = int((found["difference"] > 0).sum()), int((found["difference"] < 0).sum())
         against = own["against"].iloc[0]
-        against = f"their {against}" if against == effects.START else against
         said.append(
             f"{label(str(metric))}: of {len(own)} arms, {above} are above {against} and {below} "
             f"below; of {len(own) - len(found)} no difference was found."

@@ -82,6 +82,11 @@ def test_a_difference_is_said_with_unit_interval_n_and_p() -> None:
     )
 
 
+def test_an_arm_that_never_had_sft_is_not_said_to_have_started_there() -> None:
+    said = sentence(arm="without_sft", against=START)
+    assert "without_sft is 1.23 nats/response below the SFT policy (" in said
+
+
 def test_a_difference_that_holm_takes_back_is_called_weak() -> None:
     assert "p = 0.03, after Holm 0.24: weak" in sentence(p=0.03, p_holm=0.24)
 
