@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ablations.plan import Plan
 from workbench.checkpoint import KEPT, Record
 from workbench.loading import load_causal, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
-from workbench.progress import listening
+from workbench.progress import listening, track
 from workbench.settings import PpoSettings
 from workbench.stages.prepare import Prepared
 from workbench.stages.pretrain import pretrain
@@ -52,6 +53,11 @@ class Estimate:
     basis: str
 
 
+def silent() -> AbstractContextManager[None]:
+    """Return a context in which no bar is shown."""
+    return listening(lambda done, total, title: None)
+
+
 class NoTracker:
     """Takes records and keeps none."""
 
@@ -79,18 +85,17 @@ def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: in
     task, accelerator = make_task(plan.study.task), make_accelerator(plan.device)
     prepared, prepare_seconds = folder.read_prepared(), None
     basis = f"{ITERATIONS} iterations of each arm on the prepared models"
-    with tempfile.TemporaryDirectory() as scratch, listening(lambda done, total, title: None):
+    with tempfile.TemporaryDirectory() as scratch:
         if prepared is None:
             prepared, prepare_seconds = _untrained(task, plan, Path(scratch))
             basis = f"{ITERATIONS} iterations of each arm on untrained models, an upper bound"
         full = plan.study.ppo
         short = full.model_copy(update={"iterations": ITERATIONS, "eval_every": 1})
-        seconds: dict[str, float] = {}
-        for cell in cells:
-            if cell.arm not in seconds:
-                place = Path(scratch) / cell.arm
-                run = Run(task, plan.recipe(cell.arm, {}), short, prepared, 0, place, accelerator)
-                seconds[cell.arm] = _time(run, full)
+        seconds = dict.fromkeys((cell.arm for cell in cells), 0.0)
+        for arm in track(tuple(seconds), total=len(seconds), title="timing each arm"):
+            place = Path(scratch) / arm
+            run = Run(task, plan.recipe(arm, {}), short, prepared, 0, place, accelerator)
+            seconds[arm] = _time(run, full)
     per_run = _run_bytes(run, full)
     return Estimate(
         train_seconds=sum(seconds[cell.arm] for cell in cells) / min(workers, len(cells)),
@@ -107,7 +112,8 @@ def _time(run: Run, full: PpoSettings) -> float:
     run.ppo  # noqa: B018 - loading the models is timed apart
     loading = time.monotonic() - start
     start = time.monotonic()
-    run.train(NoTracker())
+    with silent():
+        run.train(NoTracker())
     wall = time.monotonic() - start
     iterations = [m["time/iteration_seconds"] for _, m in run.history if "time/iteration_seconds" in m]
     evaluations = ITERATIONS + 3  # one before each iteration, one at the end, the start, the samples
@@ -134,7 +140,8 @@ def _untrained(task: Task, plan: Plan, scratch: Path) -> tuple[Prepared, float]:
     for steps in STEPS:
         start = time.monotonic()
         short = prepare.pretrain.model_copy(update={"steps": steps})
-        pretrain(policy, texts, short, accelerator=accelerator, pad=pad, seed=0)
+        with silent():
+            pretrain(policy, texts, short, accelerator=accelerator, pad=pad, seed=0)
         taken[steps] = time.monotonic() - start
     first, second = STEPS
     step = max(0.0, taken[second] - taken[first]) / (second - first)

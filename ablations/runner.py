@@ -115,17 +115,21 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
     """Say how every cell stands and what is left would cost; writes nothing.
 
     Returns:
-        status of every cell, and the estimate, None if nothing is left.
+        status of every cell once the estimate is made, and the estimate, None if nothing is left.
     Raises:
         ChangedStudyError: if the study was begun with other settings.
     """
     settle_process()
     folder = StudyFolder(home, study.name)
     plan = compare(folder, _plan(study, options))
-    is_begun = folder.file.is_file()
-    statuses = look_at_trials(folder, plan.outline).status() if is_begun else _unbegun(plan)
-    left = [plan.stand_in(status.cell) for status in statuses if status.state not in DONE]
-    return statuses, estimate(folder, plan, left, options.workers) if left else None
+
+    def look() -> list[Status]:
+        is_begun = folder.file.is_file()
+        return look_at_trials(folder, plan.outline).status() if is_begun else _unbegun(plan)
+
+    left = [plan.stand_in(status.cell) for status in look() if status.state not in DONE]
+    cost = estimate(folder, plan, left, options.workers) if left else None
+    return look(), cost
 
 
 @contextmanager

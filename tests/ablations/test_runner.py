@@ -11,6 +11,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 
+from ablations import runner
 from ablations.folder import find_study
 from ablations.liveness import Stop
 from ablations.plan import ChangedStudyError, open_study
@@ -254,13 +255,27 @@ def test_a_study_file_edited_between_two_starts_goes_on_or_is_refused(
         run_here(edited(), prepared)
 
 
-def test_a_dry_run_estimates_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_estimates_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     statuses, estimate = dry_run(toy(), tmp_path / "home", OPTIONS)
+    assert capsys.readouterr().err == "timing each arm: 2/2, 0 s left\n"
     assert [status.state for status in statuses] == ["missing"] * 4
     assert estimate is not None
     assert estimate.train_seconds > 0
     assert "untrained" in estimate.basis
     assert not (tmp_path / "home").exists()
+
+
+def test_a_dry_run_shows_how_trials_stand_when_it_has_measured(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure_for_long(*_: Any) -> None:
+        run_here(toy(), prepared)
+
+    monkeypatch.setattr(runner, "estimate", measure_for_long)
+    statuses, _ = dry_run(toy(), prepared, OPTIONS)
+    assert all(status.state in ("ok", "collapsed") for status in statuses)
 
 
 def test_a_dry_run_of_a_finished_study_has_nothing_to_estimate(undisturbed: Path) -> None:
