@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis import effects, frontier
 from analysis.comparison import FOUND
+from analysis.intervals import LEVEL
 from analysis.overoptimisation import fit_sentence
 from analysis.page.design_findings import design_findings
 from analysis.page.finding import Finding
@@ -45,8 +46,9 @@ def _effect_findings(study: Study, table: pd.DataFrame, *, is_start: bool) -> li
     rows = own[own["metric"].isin(list(order))]
     rows = rows.loc[rows["metric"].map(order).sort_values(kind="stable").index]
     shown, source = shown_arms(study), "effects.csv"
-    at_large = [Finding(text, source) for text in _effects_at_large(rows)]
-    spoken_of = HEADLINE if len(study.arms) <= MAX_ARMS else (objective(study), "final/kl_to_sft")
+    is_large = len(study.arms) > MAX_ARMS
+    at_large = [Finding(text, source) for text in _effects_at_large(rows)] if is_large else []
+    spoken_of = (objective(study), "final/kl_to_sft") if is_large else HEADLINE
     said = [
         Finding(
             effects.effect_sentence(row),
@@ -60,19 +62,24 @@ def _effect_findings(study: Study, table: pd.DataFrame, *, is_start: bool) -> li
 
 
 def _effects_at_large(rows: pd.DataFrame) -> list[str]:
-    """Count, for each metric of a study of many arms, the arms above, below and neither."""
-    if rows["arm"].nunique() < MAX_ARMS:
-        return []
+    """Count, for each metric, the arms above, below and neither."""
     said = []
     for metric, own in rows.groupby("metric", sort=False):
         found = own[own["verdict"] == FOUND]
         above, below = int((found["difference"] > 0).sum()), int((found["difference"] < 0).sum())
         against = own["against"].iloc[0]
         said.append(
-            f"{label(str(metric))}: of {len(own)} arms, {above} are above {against} and {below} "
-            f"below; of {len(own) - len(found)} no difference was found."
+            f"{label(str(metric))}: of {len(own)} arms, {above} are above {against} and {below} below "
+            f"by their intervals{_kept(found)}; of {len(own) - len(found)} no difference was found."
         )
     return said
+
+
+def _kept(found: pd.DataFrame) -> str:
+    """Say how many differences Holm's correction leaves; nothing where seeds are too few for it."""
+    if not len(found) or (found["smallest_p"] > 1 - LEVEL).any():
+        return ""
+    return f", {int((found['p_holm'] <= 1 - LEVEL).sum())} of them after Holm's correction as well"
 
 
 def _price_findings(study: Study, tables: Tables) -> list[Finding]:

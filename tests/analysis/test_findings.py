@@ -1,0 +1,38 @@
+"""Sentences of the report on studies of many arms."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.page.findings import findings
+from analysis.selection import MAX_ARMS
+from analysis.tables import tables_of
+from tests.analysis.made_study import made_study
+
+
+def said(arms: int, seeds: int) -> list[str]:
+    """Return what is said against the first arm of a made study: arm i ends i − 2 above it."""
+    gold = np.arange(arms) - 2.0 + 0.1 * np.random.default_rng(0).normal(size=(seeds, arms))
+    gold[:, 0] = 0.0
+    names = ["base", *(f"arm_{i}" for i in range(1, arms))]
+    made = made_study({"final/gold": gold}, names, name="many")
+    study = replace(made, runs=made.runs.assign(start_ms=0, end_ms=1000, collapse_reason=""))
+    return [one.text for one in findings(study, tables_of(study))["Against base"]]
+
+
+def test_arms_are_counted_with_what_holm_leaves_of_their_differences() -> None:
+    # One arm is 1 below, one as the base, seven are 1 to 7 above; 10 seeds give p of 2/1024, times 9.
+    counted = said(arms=10, seeds=10)[0]
+    assert counted == (
+        "Final gold score: of 9 arms, 7 are above base and 1 below by their intervals, "
+        "8 of them after Holm's correction as well; of 1 no difference was found."
+    )
+
+
+def test_where_seeds_are_too_few_for_holm_intervals_are_all_that_is_counted() -> None:
+    counted = said(arms=10, seeds=5)[0]
+    assert "1 below by their intervals; of 1 no" in counted
+
+
+def test_few_arms_are_spoken_of_one_by_one() -> None:
+    assert not any(" arms, " in text for text in said(arms=MAX_ARMS, seeds=10))
