@@ -79,9 +79,16 @@ def p_note(table: pd.DataFrame) -> str:
             f"{n} paired seeds cannot give a p (two-sided, by sign flips) below {floor:.3g}, even "
             "where every seed agrees: go by the intervals, none of which is corrected for their number."
         )
-    return (
+    said = (
         f"p is two-sided, by sign flips over paired seeds; Holm's correction is over the "
-        f"{len(table)} comparisons of this kind."
+        f"{len(table)} comparison{'s' * (len(table) > 1)} of this kind"
+    )
+    least = min(1.0, floor * len(table))
+    if least <= 1 - LEVEL:
+        return f"{said}."
+    return (
+        f"{said}, of which {n} seeds cannot give the clearest a p below {least:.3g}: go by the "
+        "intervals, or ask about one metric alone (`workbench compare --metric`)."
     )
 
 

@@ -131,9 +131,16 @@ def test_the_note_on_p_says_that_five_seeds_cannot_be_below_one_sixteenth() -> N
     assert p_note(table).startswith(
         "5 paired seeds cannot give a p (two-sided, by sign flips) below 0.0625"
     )
+    two = pd.DataFrame({"n": [2], "smallest_p": [0.5]})
+    assert p_note(two) == ""
+
+
+def test_the_note_on_p_says_when_there_are_too_many_comparisons_for_the_seeds() -> None:
     six = pd.DataFrame({"n": [6, 6, 2], "smallest_p": [0.03125, 0.03125, 0.5]})
-    assert "over the 2 comparisons" in p_note(six)
-    assert p_note(six.iloc[2:]) == ""
+    # The two that have an interval: 2 · 0.03125.
+    assert "is over the 2 comparisons of this kind, of which 6 seeds cannot" in p_note(six)
+    assert "a p below 0.0625: go by the intervals" in p_note(six)
+    assert p_note(six.head(1)).endswith("is over the 1 comparison of this kind.")
 
 
 LEFT_OUT = {
