@@ -2,6 +2,7 @@
 
 gold: it is below its start by more than two standard errors of the difference, while the reward-model
     score is above its own, three iterations in a row (two evaluations where rollouts are not judged).
+    The start is the SFT policy's.
 win rate: against the SFT policy, as the gold judge sees it, it is below one half by more than two noise
     deviations, while the reward-model score is above its start, two evaluations in a row.
 monitors: five iterations in a row fewer than half as many distinct responses as at the start, or more
@@ -24,6 +25,7 @@ from analysis.falls import Fall
 from analysis.intervals import BoolArray, FloatArray
 from analysis.robust import PATIENCE, first_streak, noise_scale
 from analysis.runs import Study
+from analysis.values import sft_values
 from workbench.glossary import CAP
 
 MARGIN = 2.0
@@ -163,11 +165,18 @@ def _fall(study: Study, run_id: str, judge: Judge, rule: Callable[[FloatArray], 
 
 
 def _proxy_is_up(study: Study, run_id: str, metric: str, steps: FloatArray) -> BoolArray:
-    """Say at which steps the reward-model score is above its start; everywhere if not recorded."""
+    """Say at which steps the reward-model score is above its start; everywhere if not recorded.
+
+    The start is the SFT policy's score: the mean over seeds where these share a reward model, else the
+    seed's own, as every reward model has a zero of its own.
+    """
     at, proxy = finite(study, run_id, metric)
     if not len(proxy):
         return np.ones(len(steps), bool)
     starts = _starts(study, metric)
+    if not study.has_one_reward_model:
+        seed = study.runs.loc[study.runs["run_id"] == run_id, "seed"].iloc[0]
+        starts = starts[starts.index == seed]
     start = starts.mean() if len(starts) else proxy[0]
     last_known = np.clip(np.searchsorted(at, steps, side="right") - 1, 0, None)
     return np.asarray(proxy[last_known] > start)
@@ -196,14 +205,9 @@ def diverged(study: Study, run_id: str) -> float:
 
 
 @lru_cache(maxsize=64)
-def _starts(study: Study, metric: str) -> FloatArray:
-    """Return a metric at iteration 0 by seed [S]; arms of one seed share it, so each counts once."""
-    found: dict[int, float] = {}
-    for seed, run_id in zip(study.runs["seed"], study.runs["run_id"], strict=True):
-        steps, values = finite(study, run_id, metric)
-        if len(steps) and steps[0] == 0:
-            found.setdefault(int(seed), float(values[0]))
-    return np.array(list(found.values()))
+def _starts(study: Study, metric: str) -> "pd.Series[float]":
+    """Return a metric under the SFT policy by seed, without seeds that have none."""
+    return sft_values(study, metric).dropna()
 
 
 def finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:

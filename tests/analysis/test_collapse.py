@@ -7,6 +7,7 @@ import pytest
 from analysis.collapse import collapses, disagreements
 from analysis.falls import Fall, change_point
 from analysis.runs import Study
+from tests.analysis.made_study import made_study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from tests.calibration.warnings import flat_falls, time_errors
 
@@ -81,6 +82,20 @@ def test_gold_that_falls_together_with_the_proxy_is_no_collapse(pair: Study) -> 
     fallen = with_curve(pair, "reward/gold", gold)
     found = collapses(with_curve(fallen, "reward/proxy", proxy))["gold"]
     assert found[0] == 3 and np.isnan(found[1])
+
+
+def test_a_score_is_measured_from_its_own_zero_where_seeds_have_reward_models_of_their_own() -> None:
+    # Gold falls at iteration 20 in both seeds; the score rises by 1 in the seed whose reward model begins
+    # at −5, and falls by 1 in the one whose begins at 5, where nothing was over-optimised.
+    zeros, step = np.array([[-5.0], [5.0]]), np.arange(40) >= 20
+    score = zeros + np.array([[1.0], [-1.0]]) * (np.arange(40) > 0)
+    gold = np.broadcast_to(1.0 - 4.0 * step, (2, 40))
+    curves = {"reward/gold": {"a": gold}, "reward/proxy": {"a": score}}
+    made = made_study({"final/gold": np.ones((2, 1))}, ["a"], curves=curves)
+    own = replace(made, runs=made.runs.assign(reward_model=["first", "second"]))
+    assert collapses(own)["collapse"].tolist() == [20, pytest.approx(np.nan, nan_ok=True)]
+    shared = replace(made, runs=made.runs.assign(reward_model=["one", "one"]))
+    assert collapses(shared)["collapse"].tolist() == [pytest.approx(np.nan, nan_ok=True), 20]
 
 
 def test_a_win_rate_below_one_half_is_a_collapse_where_gold_holds(
