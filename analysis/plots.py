@@ -15,16 +15,19 @@ from analysis.figures.monitors import (
     update_monitors,
 )
 from analysis.figures.outcomes import collapse_times
+from analysis.figures.ranking import all_arms
 from analysis.figures.reward_model import reward_model
 from analysis.figures.rewards import proxy_and_gold, wins
 from analysis.figures.ridges import reward_distribution
 from analysis.figures.warnings import warning_ranking, warning_times
 from analysis.runs import Study
+from analysis.selection import MAX_ARMS
 from analysis.tables import tables_of
 
 FIGURES: dict[str, Callable[..., Figure]] = {
     one.__name__: one
     for one in (
+        all_arms,
         monitors,
         proxy_and_gold,
         collapse_times,
@@ -58,4 +61,6 @@ TABLE_OF = {
 
 def is_drawn(study: Study, name: str) -> bool:
     """Say whether a report has a figure of a study."""
+    if name == all_arms.__name__:
+        return len(study.arms) > MAX_ARMS
     return name not in TABLE_OF or len(getattr(tables_of(study), TABLE_OF[name])) > 0

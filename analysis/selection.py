@@ -27,7 +27,7 @@ def shown_arms(study: Study) -> tuple[str, ...]:
     """
     if len(study.arms) <= MAX_ARMS:
         return study.arms
-    others = [arm for arm in _ranked(study) if arm != study.baseline]
+    others = [arm for arm in ranked(study) if arm != study.baseline]
     in_turn = [arm for pair in zip(others, reversed(others), strict=True) for arm in pair]
     wanted = dict.fromkeys([str(study.baseline), *in_turn, *study.arms])
     chosen = list(wanted)[:MAX_ARMS]
@@ -39,8 +39,8 @@ def objective(study: Study) -> str:
     return next((name for name in RANKED_BY if name in study.metric_names), RANKED_BY[0])
 
 
-def _ranked(study: Study) -> list[str]:
-    """Return the arms that have a value of the metric that ranks them, the best first."""
+def ranked(study: Study) -> list[str]:
+    """Return the arms that have a value of `objective`, the best first by their mean over seeds."""
     metric, means = objective(study), {}
     for arm in study.arms:
         ends = [study.series(run_id, metric)[1][-1:] for run_id in study.runs_of(arm)["run_id"]]
@@ -55,11 +55,11 @@ def choice_sentence(study: Study) -> str:
     if len(study.arms) <= MAX_ARMS:
         return ""
     rule = f"in turn the best and the worst by {GLOSSARY[objective(study)].label}"
-    rule = rule if _ranked(study) else "the first of the others"
+    rule = rule if ranked(study) else "the first of the others"
     shown = ", ".join(shown_arms(study))
     return (
-        f"Figures show {MAX_ARMS} of {len(study.arms)} arms, the baseline and {rule}: {shown}. "
-        "The tables have all."
+        f"All figures but the first show {MAX_ARMS} of {len(study.arms)} arms, the baseline and {rule}: "
+        f"{shown}. The tables have all."
     )
 
 

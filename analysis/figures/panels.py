@@ -159,6 +159,20 @@ def name_rows(axes: Axes, names: Sequence[str], above: float = 10) -> None:
         )
 
 
+def beside(axes: Axes, text: str, y: float, column: int) -> None:
+    """Write at the right of a panel, in one of two columns."""
+    annotation = axes.annotate(
+        *(text, (1.0, y)),
+        xytext=(8 + 42 * column, 0),
+        textcoords="offset points",
+        xycoords=axes.get_yaxis_transform(),
+        va="center",
+        color="#444444",
+        annotation_clip=False,
+    )
+    annotation.set_in_layout(True)
+
+
 def is_column(axes: Axes) -> bool:
     """Say whether a panel belongs to a figure of column width."""
     return axes.get_figure(root=True).get_figwidth() < 5  # type: ignore[union-attr]

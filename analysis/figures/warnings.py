@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.panels import PAGE, finite_rows, gap, grid, mark_legend, name_rows, styled
+from analysis.figures.panels import PAGE, beside, finite_rows, gap, grid, mark_legend, name_rows, styled
 from analysis.page.stability_findings import PAPER
 from analysis.runs import Study
 from analysis.selection import colour, marker, shown_arms
@@ -92,10 +92,10 @@ def warning_times(study: Study, width: float = PAGE) -> Figure:
         own = times[(times["monitor"] == row["monitor"]) & ~times["held"].astype(bool)]
         _draw_leads(panel, study, finite_rows(own, "lead"), y)
         panel.plot([float(row["lead_median"])] * 2, [y - 0.2, y + 0.2], color="#222222", lw=1.6)
-        _beside(panel, f"{row['announced']}/{row['falls']}", y, 0)
-        _beside(panel, f"{row['false_alarms']}/{row['held']}", y, 1)
+        beside(panel, f"{row['announced']}/{row['falls']}", y, 0)
+        beside(panel, f"{row['false_alarms']}/{row['held']}", y, 1)
     for place, text in enumerate(("before", "in vain")):
-        _beside(panel, text, -0.9, place)
+        beside(panel, text, -0.9, place)
     name_rows(panel, ranked["label"].tolist())
     panel.set(xlabel="iterations from alarm to collapse", ylim=(len(ranked) - 0.4, -0.8))
     panel.set_xlim(left=0)
@@ -109,17 +109,3 @@ def _draw_leads(panel: Axes, study: Study, found: pd.DataFrame, y: int) -> None:
         lead = found.loc[found["arm"] == arm, "lead"].to_numpy(float)
         spread = [y + 0.09 * (place % 3 - 1) for place in range(len(lead))]
         panel.plot(lead, spread, marker(study, arm), color=colour(study, arm), alpha=0.75)
-
-
-def _beside(panel: Axes, text: str, y: float, column: int) -> None:
-    """Write at the right of the panel, in one of two columns."""
-    annotation = panel.annotate(
-        *(text, (1.0, y)),
-        xytext=(8 + 42 * column, 0),
-        textcoords="offset points",
-        xycoords=panel.get_yaxis_transform(),
-        va="center",
-        color="#444444",
-        annotation_clip=False,
-    )
-    annotation.set_in_layout(True)

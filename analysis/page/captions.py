@@ -12,6 +12,11 @@ _FOREST = (
 )
 
 CAPTIONS = {
+    "all_arms": (
+        "Where every arm ended, the best first: each run a pale mark, a cross where it collapsed, and "
+        "their mean with its 95 % interval over seeds; at the right how many runs hold. Coloured are "
+        "the arms that the other figures show. Of more than 40 arms the 20 best and the 20 worst."
+    ),
     "monitors": (
         "The four monitors of “Secrets of RLHF” (score, length, KL, perplexity), with what they "
         "are to warn of: the gold score and the win rate against the SFT policy. Dotted: the SFT "
@@ -101,6 +106,7 @@ CAPTIONS = {
 }
 
 TITLES = {
+    "all_arms": "Every arm, from the best to the worst",
     "monitors": "The monitors, iteration by iteration",
     "proxy_and_gold": "Proxy and gold together",
     "collapse_times": "When runs collapsed",

@@ -85,8 +85,8 @@ def test_gold_that_falls_together_with_the_proxy_is_no_collapse(pair: Study) -> 
 
 
 def test_a_score_is_measured_from_its_own_zero_where_seeds_have_reward_models_of_their_own() -> None:
-    # Gold falls at iteration 20 in both seeds; the score rises by 1 in the seed whose reward model begins
-    # at −5, and falls by 1 in the one whose begins at 5, where nothing was over-optimised.
+    # Gold falls at iteration 20 in both seeds; the score rises by 1 in the seed whose reward model
+    # begins at −5, and falls by 1 in the one whose begins at 5, where nothing was over-optimised.
     zeros, step = np.array([[-5.0], [5.0]]), np.arange(40) >= 20
     score = zeros + np.array([[1.0], [-1.0]]) * (np.arange(40) > 0)
     gold = np.broadcast_to(1.0 - 4.0 * step, (2, 40))

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from analysis import plots, selection
 from analysis.figures import curve_panels, panels
 from analysis.runs import Study
+from tests.analysis.made_study import made_study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from workbench.glossary import GLOSSARY
 
@@ -153,7 +154,9 @@ def test_of_many_arms_the_baseline_the_best_and_the_worst_are_drawn(
     wanted = [f"arm{i:02}" for i in (0, 1, 2, 5, 8, 9, 10, 11)]
     assert list(selection.shown_arms(moved)) == wanted
     said = selection.choice_sentence(moved)
-    assert said.startswith("Figures show 8 of 12 arms, the baseline and in turn the best and the worst")
+    assert said.startswith(
+        "All figures but the first show 8 of 12 arms, the baseline and in turn the best"
+    )
 
 
 def test_arms_without_a_value_are_drawn_last(make_study: Callable[[Plan], Study]) -> None:
@@ -178,3 +181,29 @@ def test_a_smaller_svg_draws_the_same(study: Study) -> None:
     link = "{http://www.w3.org/1999/xlink}href"
     targets = {one.get("id") for one in trees[1].iter()}
     assert {str(one.get(link))[1:] for one in trees[1].iter() if one.get(link)} <= targets
+
+
+def ranked_study(arms: int, seeds: int = 3) -> Study:
+    """Make a study whose arm i ends i above the SFT policy; the gold of the last arm falls at once."""
+    names = [f"arm_{i}" for i in range(arms)]
+    ends = np.arange(arms) + np.zeros((seeds, 1))
+    fall = np.repeat([[1.0, -9.0]], 20, axis=1)
+    fallen = {
+        "eval/gold": {name: np.ones((seeds, 40)) for name in names}
+        | {names[-1]: np.repeat(fall, seeds, 0)}
+    }
+    return made_study({"final/gold": ends}, names, curves=fallen)
+
+
+def test_every_arm_of_many_has_a_row_with_its_runs_the_best_first() -> None:
+    study = ranked_study(10)
+    [panel] = plots.all_arms(study).axes
+    assert [tick.get_text() for tick in panel.get_yticklabels()] == [f"arm_{9 - i}" for i in range(10)]
+    assert [text.get_text() for text in panel.texts] == ["0/3", *["3/3"] * 9, "hold"]
+    assert plots.is_drawn(study, "all_arms") and not plots.is_drawn(ranked_study(8), "all_arms")
+
+
+def test_of_very_many_arms_the_best_and_the_worst_have_a_row() -> None:
+    [panel] = plots.all_arms(ranked_study(50)).axes
+    rows = [tick.get_text() for tick in panel.get_yticklabels()]
+    assert rows == [f"arm_{i}" for i in (*range(49, 29, -1), *range(19, -1, -1))]

@@ -73,7 +73,8 @@ def test_links_lead_into_the_page_to_files_beside_it_and_to_mlflow(
 
 def test_every_figure_is_inline_twice_and_lies_beside_the_page(page: Page, report: Path) -> None:
     inline = [one for one in page.resources if one.startswith("data:")]
-    drawn = [name for name in plots.FIGURES if name == "wins" or name not in plots.TABLE_OF]
+    absent = {*plots.TABLE_OF, "all_arms"} - {"wins"}  # of no design, and of few arms
+    drawn = [name for name in plots.FIGURES if name not in absent]
     assert len(inline) == 2 * len(drawn)
     for name in drawn:
         assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
