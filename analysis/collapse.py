@@ -107,14 +107,15 @@ def gold_fall(study: Study, run_id: str) -> float:
 
         gold_t < start − 2 · e · √(1 + 1/S)   and   proxy_t > its start,   three times in a row
 
-    where start is the mean gold of iteration 0, which is the SFT policy in every run, over the S
-    seeds, and e the standard error of one rollout's mean, σ_gold₀/√rollout_size (the curve's own
-    noise where the study has not recorded these). Gold is that of the rollouts, `reward/gold`, or
-    of the evaluations where a run has no other. The iteration is that of `change_point` at one
-    standard error below the start.
+    where start is the mean gold of iteration 0, which is the SFT policy, over the S seeds of the run's
+    arm, as its sampling is, or of the others if its policy starts elsewhere; and e the standard error
+    of one rollout's mean, σ_gold₀/√rollout_size (the curve's own noise where the study has not
+    recorded these). Gold is that of the rollouts, `reward/gold`, or of the evaluations where a run has
+    no other. The iteration is that of `change_point` at one standard error below the start.
     """
     judge = next((one for one in GOLD if len(study.series(run_id, one.metric)[0])), GOLD[0])
-    starts = _starts(study, judge.metric)
+    arm = str(study.runs.loc[study.runs["run_id"] == run_id, "arm"].iloc[0])
+    starts = _starts(study, judge.metric, arm)
     if not len(starts):
         return float("nan")
     spread = study.prepared.get("start", {}).get("gold_std")
@@ -173,9 +174,9 @@ def _proxy_is_up(study: Study, run_id: str, metric: str, steps: FloatArray) -> B
     at, proxy = finite(study, run_id, metric)
     if not len(proxy):
         return np.ones(len(steps), bool)
-    starts = _starts(study, metric)
+    arm, seed = study.runs.loc[study.runs["run_id"] == run_id, ["arm", "seed"]].iloc[0]
+    starts = _starts(study, metric, str(arm))
     if not study.has_one_reward_model:
-        seed = study.runs.loc[study.runs["run_id"] == run_id, "seed"].iloc[0]
         starts = starts[starts.index == seed]
     start = starts.mean() if len(starts) else proxy[0]
     last_known = np.clip(np.searchsorted(at, steps, side="right") - 1, 0, None)
@@ -205,9 +206,13 @@ def diverged(study: Study, run_id: str) -> float:
 
 
 @lru_cache(maxsize=64)
-def _starts(study: Study, metric: str) -> "pd.Series[float]":
-    """Return a metric under the SFT policy by seed, without seeds that have none."""
-    return sft_values(study, metric).dropna()
+def _starts(study: Study, metric: str, arm: str) -> "pd.Series[float]":
+    """Return a metric under the SFT policy by seed, as an arm samples it, without seeds that have none.
+
+    An arm that starts elsewhere is asked nothing: the others say what the SFT policy is.
+    """
+    own = sft_values(study, metric, arm).dropna()
+    return own if len(own) else sft_values(study, metric).dropna()
 
 
 def finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:

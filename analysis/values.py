@@ -43,20 +43,26 @@ def _mean_over(points: pd.DataFrame) -> float:
     return float(np.trapezoid(values, steps) / length) if length else float(values[-1])
 
 
-def sft_values(study: Study, metric: str) -> "pd.Series[float]":
+def sft_values(study: Study, metric: str, arm: str | None = None) -> "pd.Series[float]":
     """Return what a metric is under the SFT policy, by seed: at iteration 0, before any update.
 
-    Arms of a seed share their first rollout and evaluation, so the first arm that has the metric
-    speaks for all. Runs whose policy starts elsewhere, told by their KL to the SFT policy, are left out.
+    Arms of a seed that sample alike share their first rollout and evaluation, so that one speaks for
+    all: the baseline, else the first that has the metric. Runs whose policy starts elsewhere, told by
+    their KL to the SFT policy, are left out.
 
+    Args:
+        arm: the one arm that is asked; all by default.
     Returns:
         a row for every seed of the study; NaN where no run of the seed has a finite value.
     """
     points = study.metrics[study.metrics["step"] == 0]
     kl = points[points["metric"] == "policy/kl_to_sft"]
     elsewhere = kl.loc[~(kl["value"].abs() < UNMOVED), "run_id"]
-    points = points[(points["metric"] == metric) & ~points["run_id"].isin(elsewhere)]
-    points = points[np.isfinite(points["value"])].drop_duplicates("seed")
+    order = [arm] if arm else [study.baseline, *study.arms]
+    is_asked = (points["metric"] == metric) & points["arm"].isin(order)
+    points = points[is_asked & ~points["run_id"].isin(elsewhere) & np.isfinite(points["value"])]
+    place = points["arm"].astype(str).map(order.index)
+    points = points.loc[place.sort_values(kind="stable").index].drop_duplicates("seed")
     seeds = sorted(set(study.runs["seed"])) if len(study.runs) else []
     values: pd.Series[float] = points.set_index("seed")["value"].astype(np.float64)
     return values.reindex(seeds)

@@ -66,6 +66,17 @@ def test_a_fall_is_measured_from_the_mean_start_of_all_seeds(pair: Study) -> Non
     assert np.isnan(found[0]) and found[1] == 3
 
 
+def test_an_arm_that_samples_otherwise_falls_from_where_it_began() -> None:
+    # "cool" begins at 2 and falls to 1, where "base" begins; "elsewhere" begins there without SFT.
+    step = np.arange(40) >= 20
+    gold = {"base": np.ones((1, 40)), "cool": 2.0 - step[None], "elsewhere": 1.0 - step[None]}
+    kl = {arm: np.full((1, 40), float(arm == "elsewhere")) for arm in gold}
+    curves = {"reward/gold": gold, "policy/kl_to_sft": kl}
+    study = made_study({"final/gold": np.ones((1, 3))}, list(gold), curves=curves)
+    assert np.isnan(collapses(study)["gold"][0])
+    assert collapses(study)["gold"][1:].tolist() == [20, 20]
+
+
 def test_what_begins_below_the_start_falls_only_once_it_has_been_there() -> None:
     fall, counted = Fall(start=0.0, error=0.5, margin=2.0, patience=2), np.ones(9, bool)
     climbs = np.array([-3.0, -2.5, -2.0, -1.5, -0.9, -1.2, -1.1, -0.5, 0.1])

@@ -29,6 +29,14 @@ def test_the_sft_policy_is_seen_once_a_seed_before_any_update() -> None:
     assert sft_level(study, "eval/gold") == 0.6
 
 
+def test_of_arms_that_sample_otherwise_the_baseline_speaks_for_all_and_each_for_itself() -> None:
+    gold = {"cool": np.array([[0.9, 9.0], [1.1, 9.0]]), "base": np.array([[0.5, 9.0], [np.nan, 9.0]])}
+    study = made_study({"final/gold": FINALS}, ["base", "cool"], curves={"reward/gold": gold})
+    assert sft_values(study, "reward/gold").to_dict() == {0: 0.5, 1: 1.1}
+    assert sft_values(study, "reward/gold", "cool").to_dict() == {0: 0.9, 1: 1.1}
+    assert np.isnan(sft_values(study, "reward/gold", "base")[1])
+
+
 def test_a_policy_of_unknown_kl_starts_from_sft_and_a_score_that_is_not_finite_is_no_start() -> None:
     curves = {"eval/gold": {"a": np.array([[0.5, 9.0], [np.inf, 9.0]])}}
     study = made_study({"final/gold": FINALS}, ["b", "a"], curves=curves)
