@@ -25,7 +25,7 @@ from analysis.falls import Fall
 from analysis.intervals import BoolArray, FloatArray
 from analysis.robust import PATIENCE, first_streak, noise_scale
 from analysis.runs import Study
-from analysis.values import sft_values
+from analysis.values import begun, sft_values
 from workbench.glossary import CAP
 
 MARGIN = 2.0
@@ -209,10 +209,14 @@ def diverged(study: Study, run_id: str) -> float:
 def _starts(study: Study, metric: str, arm: str) -> "pd.Series[float]":
     """Return a metric under the SFT policy by seed, as an arm samples it, without seeds that have none.
 
-    An arm that starts elsewhere is asked nothing: the others say what the SFT policy is.
+    An arm that starts elsewhere is asked nothing: the others say what the SFT policy is. Where all
+    start elsewhere, the arm's own start has to do.
     """
-    own = sft_values(study, metric, arm).dropna()
-    return own if len(own) else sft_values(study, metric).dropna()
+    for asked in (arm, None):
+        found = sft_values(study, metric, asked).dropna()
+        if len(found):
+            return found
+    return begun(study, metric, arm).dropna()
 
 
 def finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:

@@ -43,6 +43,14 @@ def _mean_over(points: pd.DataFrame) -> float:
     return float(np.trapezoid(values, steps) / length) if length else float(values[-1])
 
 
+def begun(study: Study, metric: str, arm: str) -> "pd.Series[float]":
+    """Return what a metric was at iteration 0 in each run of an arm, by seed, where it was recorded."""
+    points = study.metrics
+    is_asked = (points["step"] == 0) & (points["metric"] == metric) & (points["arm"] == arm)
+    values: pd.Series[float] = points[is_asked].set_index("seed")["value"].astype(np.float64)
+    return values.where(np.isfinite(values)).sort_index()
+
+
 def sft_values(study: Study, metric: str, arm: str | None = None) -> "pd.Series[float]":
     """Return what a metric is under the SFT policy, by seed: at iteration 0, before any update.
 

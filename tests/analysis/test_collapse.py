@@ -75,6 +75,9 @@ def test_an_arm_that_samples_otherwise_falls_from_where_it_began() -> None:
     study = made_study({"final/gold": np.ones((1, 3))}, list(gold), curves=curves)
     assert np.isnan(collapses(study)["gold"][0])
     assert collapses(study)["gold"][1:].tolist() == [20, 20]
+    moved = {"reward/gold": gold, "policy/kl_to_sft": dict.fromkeys(gold, np.ones((1, 40)))}
+    nowhere = made_study({"final/gold": np.ones((1, 3))}, list(gold), curves=moved)
+    assert collapses(nowhere)["gold"][1:].tolist() == [20, 20]
 
 
 def test_what_begins_below_the_start_falls_only_once_it_has_been_there() -> None:
