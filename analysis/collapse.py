@@ -114,8 +114,7 @@ def gold_fall(study: Study, run_id: str) -> float:
     no other. The iteration is that of `change_point` at one standard error below the start.
     """
     judge = next((one for one in GOLD if len(study.series(run_id, one.metric)[0])), GOLD[0])
-    arm = str(study.runs.loc[study.runs["run_id"] == run_id, "arm"].iloc[0])
-    starts = _starts(study, judge.metric, arm)
+    starts = _starts(study, judge.metric, study.cell_of(run_id)[0])
     if not len(starts):
         return float("nan")
     spread = study.prepared.get("start", {}).get("gold_std")
@@ -174,8 +173,8 @@ def _proxy_is_up(study: Study, run_id: str, metric: str, steps: FloatArray) -> B
     at, proxy = finite(study, run_id, metric)
     if not len(proxy):
         return np.ones(len(steps), bool)
-    arm, seed = study.runs.loc[study.runs["run_id"] == run_id, ["arm", "seed"]].iloc[0]
-    starts = _starts(study, metric, str(arm))
+    arm, seed = study.cell_of(run_id)
+    starts = _starts(study, metric, arm)
     if not study.has_one_reward_model:
         starts = starts[starts.index == seed]
     start = starts.mean() if len(starts) else proxy[0]
@@ -216,7 +215,7 @@ def _starts(study: Study, metric: str, arm: str) -> "pd.Series[float]":
         found = sft_values(study, metric, asked).dropna()
         if len(found):
             return found
-    return begun(study, metric, arm).dropna()
+    return begun(study, metric)[arm].dropna()
 
 
 def finite(study: Study, run_id: str, metric: str) -> tuple[FloatArray, FloatArray]:

@@ -127,6 +127,15 @@ class Study:
     def _runs_of(self) -> dict[str, pd.DataFrame]:
         return {str(arm): rows for arm, rows in self.runs.groupby("arm", sort=False)}
 
+    def cell_of(self, run_id: str) -> tuple[str, int]:
+        """Return the arm and the seed of a run."""
+        return self._cells[run_id]
+
+    @cached_property
+    def _cells(self) -> dict[str, tuple[str, int]]:
+        cells = self.runs[["run_id", "arm", "seed"]].itertuples(index=False, name=None)
+        return {str(run_id): (str(arm), int(seed)) for run_id, arm, seed in cells}
+
     def artifact_path(self, run_id: str, name: str) -> Path | None:
         """Return where an artifact of a run lies on this machine, None if it is not there."""
         run = self.runs.set_index("run_id").loc[run_id]

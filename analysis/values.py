@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.intervals import floats
-from analysis.runs import Study
+from analysis.runs import Study, remembered
 from workbench.glossary import MEAN
 
 START_OF = {
@@ -43,37 +43,45 @@ def _mean_over(points: pd.DataFrame) -> float:
     return float(np.trapezoid(values, steps) / length) if length else float(values[-1])
 
 
-def begun(study: Study, metric: str, arm: str) -> "pd.Series[float]":
-    """Return what a metric was at iteration 0 in each run of an arm, by seed, where it was recorded."""
+@remembered
+def begun(study: Study, metric: str) -> pd.DataFrame:
+    """Tabulate what a metric was at iteration 0: a row a seed, a column an arm, NaN where unknown."""
+    return _by_cell(study, _first_points(study, metric))
+
+
+@remembered
+def _first_points(study: Study, metric: str) -> pd.DataFrame:
+    """Return the points of iteration 0; looking through a large study for them takes long."""
     points = study.metrics
-    is_asked = (points["step"] == 0) & (points["metric"] == metric) & (points["arm"] == arm)
-    values: pd.Series[float] = points[is_asked].set_index("seed")["value"].astype(np.float64)
-    return values.where(np.isfinite(values)).sort_index()
+    return points[(points["step"] == 0) & (points["metric"] == metric)]
+
+
+@remembered
+def _begun_from_sft(study: Study, metric: str) -> pd.DataFrame:
+    """Return `begun` without the runs whose policy starts elsewhere, told by their KL to SFT."""
+    kl = _first_points(study, "policy/kl_to_sft")
+    elsewhere = kl.loc[~(kl["value"].abs() < UNMOVED), "run_id"]
+    points = _first_points(study, metric)
+    return _by_cell(study, points[~points["run_id"].isin(elsewhere)])
 
 
 def sft_values(study: Study, metric: str, arm: str | None = None) -> "pd.Series[float]":
     """Return what a metric is under the SFT policy, by seed: at iteration 0, before any update.
 
     Arms of a seed that sample alike share their first rollout and evaluation, so that one speaks for
-    all: the baseline, else the first that has the metric. Runs whose policy starts elsewhere, told by
-    their KL to the SFT policy, are left out.
+    all: the baseline, else the first that has the metric.
 
     Args:
         arm: the one arm that is asked; all by default.
     Returns:
         a row for every seed of the study; NaN where no run of the seed has a finite value.
     """
-    points = study.metrics[study.metrics["step"] == 0]
-    kl = points[points["metric"] == "policy/kl_to_sft"]
-    elsewhere = kl.loc[~(kl["value"].abs() < UNMOVED), "run_id"]
-    order = [arm] if arm else [study.baseline, *study.arms]
-    is_asked = (points["metric"] == metric) & points["arm"].isin(order)
-    points = points[is_asked & ~points["run_id"].isin(elsewhere) & np.isfinite(points["value"])]
-    place = points["arm"].astype(str).map(order.index)
-    points = points.loc[place.sort_values(kind="stable").index].drop_duplicates("seed")
-    seeds = sorted(set(study.runs["seed"])) if len(study.runs) else []
-    values: pd.Series[float] = points.set_index("seed")["value"].astype(np.float64)
-    return values.reindex(seeds)
+    table = _begun_from_sft(study, metric)
+    if arm is not None:
+        return table[arm]
+    if study.baseline is None:
+        return pd.Series(dtype=np.float64)
+    return table[[study.baseline, *study.arms]].bfill(axis=1).iloc[:, 0]
 
 
 def sft_level(study: Study, metric: str) -> float | None:
