@@ -73,16 +73,6 @@ _STABILITY_COLUMNS = [
 _FINALS = ("gold", "proxy", "win_rate", "held_out_perplexity", "kl_to_sft", "response_length")
 
 
-def collapse_dates(runs: pd.DataFrame) -> "pd.Series[float]":
-    """Return when each run that was tagged as collapsed did so: by its curves, else by the tag.
-
-    Args:
-        runs: of `stability_table`.
-    """
-    dated = runs["collapse"].astype(float).fillna(runs["collapse_iteration"].astype(float))
-    return dated.where(runs["outcome"] == "collapsed")
-
-
 def _start(study: Study, run_id: str, metric: str) -> float:
     """Return a metric at iteration 0, NaN if it was not recorded there."""
     steps, values = finite(study, run_id, metric)

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from analysis.collapse import collapses
 from analysis.curves import Curve, curve, from_start, has_zero
 from analysis.figures.panels import finite_rows, gap
 from analysis.intervals import FloatArray
 from analysis.runs import Study, remembered
 from analysis.selection import colour, dashes, marker, shown_arms
-from analysis.stability import collapse_dates, stability_table
 from workbench.glossary import GLOSSARY
 
 
@@ -121,7 +121,7 @@ def mark_collapses(axes: Axes, study: Study) -> None:
 
 @remembered
 def collapse_dates_of(study: Study) -> dict[str, FloatArray]:
-    """Return by arm when its runs collapsed; see `stability.collapse_dates`."""
-    table = stability_table(study)
-    table = finite_rows(table.assign(fell=collapse_dates(table)), "fell")
-    return {str(arm): own["fell"].to_numpy(float) for arm, own in table.groupby("arm")}
+    """Return by arm when its runs collapsed, by their curves."""
+    table = collapses(study)
+    table = finite_rows(table.assign(collapse=table["collapse"].astype(float)), "collapse")
+    return {str(arm): own["collapse"].to_numpy(float) for arm, own in table.groupby("arm")}

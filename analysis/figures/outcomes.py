@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from analysis.figures.panels import PAGE, arm_legend, finite_rows, gap, grid, styled
 from analysis.runs import Study
 from analysis.selection import colour, dashes, shown_arms
-from analysis.stability import collapse_dates
 from analysis.tables import tables_of
 
 
@@ -36,7 +35,7 @@ _OUTCOME_HANDLES = [
 def _timeline(panel: Axes, study: Study) -> None:
     panel.set(title="each run", xlabel="PPO iteration")
     table = tables_of(study).runs
-    table = finite_rows(table.assign(fell=collapse_dates(table)), "last_iteration")
+    table = finite_rows(table, "last_iteration")
     table = table[table["arm"].isin(shown_arms(study))]
     if not len(table):
         gap(panel, "no run has recorded an iteration yet")
@@ -55,11 +54,13 @@ def _timeline(panel: Axes, study: Study) -> None:
 
 
 def _draw_run(panel: Axes, run: "pd.Series[Any]", y: float, tint: str) -> None:
-    end, collapse = float(run["last_iteration"]), float(run["fell"])
-    until = collapse if np.isfinite(collapse) else end
+    end, collapse = float(run["last_iteration"]), float(run["collapse"])
+    has_fallen = np.isfinite(collapse)
+    until = collapse if has_fallen else end
+    outcome = "collapsed" if has_fallen else "ok" if run["outcome"] == "collapsed" else run["outcome"]
     panel.plot([0, until], [y, y], color=tint, lw=1.6)
     panel.plot([until, end], [y, y], color=tint, lw=0.6, alpha=0.6)
-    panel.plot([until], [y], _OUTCOMES[run["outcome"]], color=tint, ms=5.5, clip_on=False)
+    panel.plot([until], [y], _OUTCOMES[outcome], color=tint, ms=5.5, clip_on=False)
 
 
 def _survival(panel: Axes, study: Study) -> None:

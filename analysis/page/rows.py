@@ -9,7 +9,6 @@ import pandas as pd
 from analysis.page.links import run_link
 from analysis.runs import Study
 from analysis.selection import shown_arms
-from analysis.stability import collapse_dates
 from analysis.tables import Tables
 from analysis.wording import number
 from workbench.glossary import GLOSSARY
@@ -83,10 +82,10 @@ def arm_rows(study: Study, tables: Tables) -> PageTable:
 def _outcome_cells(runs: pd.DataFrame | None, seeds: int) -> tuple[str, str]:
     if runs is None:
         return f"0 of {seeds}", "0 of 0"
-    at = collapse_dates(runs).dropna()
-    finished = int(runs["outcome"].isin(["ok", "collapsed"]).sum())
+    ended = runs[runs["outcome"].isin(["ok", "collapsed"])]
+    at = ended["collapse"].astype(float).dropna()
     when = f"\nmedian at {at.median():g}" if len(at) else ""
-    return f"{finished} of {seeds}", f"{int((runs['outcome'] == 'collapsed').sum())} of {finished}{when}"
+    return f"{len(ended)} of {seeds}", f"{len(at)} of {len(ended)}{when}"
 
 
 def effect_rows(study: Study, table: pd.DataFrame) -> PageTable:

@@ -8,7 +8,6 @@ from scipy import stats
 from analysis.page.finding import Finding
 from analysis.runs import Study
 from analysis.selection import MAX_ARMS, shown_arms
-from analysis.stability import collapse_dates
 from analysis.traces import ITERATION
 from analysis.warnings.alarms import HORIZON
 from workbench.glossary import PAPER_FOUR
@@ -22,9 +21,8 @@ def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
     for arm in study.arms:
         text = f"{arm}: no run has finished yet."
         if arm in by_arm:
-            own = by_arm[arm]
-            at = collapse_dates(own)[own["outcome"] == "collapsed"]
-            text = _collapse_sentence(arm, len(at), len(own), at)
+            at = by_arm[arm]["collapse"].astype(float)
+            text = _collapse_sentence(arm, at.dropna(), len(at))
         answers.append(Finding(text, "runs.csv", is_minor=arm not in shown))
     return answers
 
@@ -34,7 +32,7 @@ def _collapses_at_large(study: Study, runs: pd.DataFrame) -> list[str]:
     if len(study.arms) <= MAX_ARMS:
         return []
     finished = runs[runs["outcome"].isin(["ok", "collapsed"])]
-    share = (finished["outcome"] == "collapsed").groupby(finished["arm"]).mean()
+    share = finished["collapse"].notna().groupby(finished["arm"]).mean()
     held, all_fell = int((share == 0).sum()), int((share == 1).sum())
     return [
         f"Of {len(share)} arms with finished runs, {held} held in all of them, "
@@ -42,17 +40,17 @@ def _collapses_at_large(study: Study, runs: pd.DataFrame) -> list[str]:
     ]
 
 
-def _collapse_sentence(arm: str, k: int, n: int, at: "pd.Series[float]") -> str:
+def _collapse_sentence(arm: str, at: "pd.Series[float]", n: int) -> str:
+    k = len(at)
     rate = stats.binomtest(k, n).proportion_ci(method="exact")
     sure = f"95 % interval of the rate {rate.low:.0%} to {rate.high:.0%}, n = {n}"
     sure = sure.replace("%", " %").replace("  ", " ")
     if k == 0:
         return f"{arm} held: none of {n} runs collapsed ({sure})."
-    known = at.dropna()
-    when = f", at iteration {known.min():.0f}" if len(known) else ""
-    if known.nunique() > 1:
-        when = f", at iterations {known.min():.0f} to {known.max():.0f}, median {known.median():g}"
-    return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}{when} ({sure})."
+    when = f"iteration {at.min():.0f}"
+    if at.nunique() > 1:
+        when = f"iterations {at.min():.0f} to {at.max():.0f}, median {at.median():g}"
+    return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}, at {when} ({sure})."
 
 
 PAPER = (*PAPER_FOUR, "ppo/policy_loss", "ppo/value_loss")

@@ -36,3 +36,14 @@ def test_where_seeds_are_too_few_for_holm_intervals_are_all_that_is_counted() ->
 
 def test_few_arms_are_spoken_of_one_by_one() -> None:
     assert not any(" arms, " in text for text in said(arms=MAX_ARMS, seeds=10))
+
+
+def test_runs_are_counted_as_collapsed_by_their_curves_whatever_they_were_tagged() -> None:
+    gold = {"base": np.ones((3, 40)), "falls": np.repeat([[1.0, -9.0]], 20, axis=1).repeat(3, axis=0)}
+    made = made_study({"final/gold": np.ones((3, 2))}, list(gold), curves={"reward/gold": gold})
+    tagged = ["collapsed"] * 3 + ["ok"] * 3
+    times = {"start_ms": 0, "end_ms": 1000, "collapse_reason": ""}
+    study = replace(made, runs=made.runs.assign(outcome=tagged, **times))
+    told = [one.text for one in findings(study, tables_of(study))["Which arms collapsed, and when"]]
+    assert told[0].startswith("base held: none of 3 runs collapsed")
+    assert told[1].startswith("falls collapsed in 3 of 3 runs, at iteration 20 (")
