@@ -63,5 +63,5 @@ def test_a_quantity_at_an_iteration_and_one_that_grows() -> None:
     study = made_study({"final/gold": np.ones((2, 1))}, ["a"], curves={"eval/gold": {"a": curve}})
     runs = [str(run) for run in study.runs_of("a")["run_id"]]
     assert [at("eval/gold", 1)(study, run) for run in runs] == [4.0, 2.0]
-    assert np.isnan(at("eval/gold", 7)(study, runs[0]))
+    assert np.isnan([at("eval/gold", iteration)(study, runs[0]) for iteration in (-1, 7)]).all()
     assert [growth("eval/gold")(study, run) for run in runs] == [0.5, 3.0]
