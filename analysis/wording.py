@@ -88,7 +88,7 @@ def p_note(table: pd.DataFrame) -> str:
         return f"{said}."
     return (
         f"{said}, of which {n} seeds cannot give the clearest a p below {least:.3g}: go by the "
-        "intervals, or ask about one metric alone (`workbench compare --metric`)."
+        "intervals, or compare fewer metrics or arms."
     )
 
 
