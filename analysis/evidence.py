@@ -95,6 +95,29 @@ def rise(metric: str) -> Quantity:
     return minus(end(metric), start(metric))
 
 
+def growth(metric: str) -> Quantity:
+    """Return the share of its start by which a metric ends higher."""
+
+    first, risen = start(metric), rise(metric)
+
+    def grown(study: Study, run_id: str) -> float:
+        begun = first(study, run_id)
+        return risen(study, run_id) / begun if begun else float("nan")
+
+    return grown
+
+
+def at(metric: str, iteration: int) -> Quantity:
+    """Return what a metric was at an iteration; NaN where it was not measured then."""
+
+    def then(study: Study, run_id: str) -> float:
+        steps, values = study.series(run_id, metric)
+        found = values[steps == iteration]
+        return float(found[0]) if len(found) else float("nan")
+
+    return then
+
+
 def at_share(metric: str, share: float) -> Quantity:
     """Return the mean over the tenth of a metric's points that ends at a share of its curve."""
 
@@ -148,6 +171,11 @@ def lasting(study: Study, run_id: str) -> float:
 def held(study: Study, run_id: str) -> float:
     """Return 1 for a run that did not collapse, else 0."""
     return float(not np.isfinite(_collapse(study, run_id)))
+
+
+def fell(study: Study, run_id: str) -> float:
+    """Return 1 for a run that collapsed, else 0."""
+    return 1.0 - held(study, run_id)
 
 
 def _collapse(study: Study, run_id: str) -> float:

@@ -12,6 +12,7 @@ from rich.table import Table
 from analysis import store
 from analysis.claims import CLAIMS, Claim, Open
 from analysis.evidence import Arms
+from analysis.intervals import FloatArray, interval
 from analysis.loading import load
 from analysis.verdicts import Evidence, Part, Verdict, decide
 
@@ -87,12 +88,24 @@ def _row(verdict: Verdict) -> dict[str, Any]:
 
 def part_row(part: Part) -> dict[str, Any]:
     """Return a part as plain data."""
-    found = part.estimate
     return {
-        **{"part": part.what, "unit": part.unit, "kind": part.kind, "bound": part.bound},
-        **{"effect": _known(found.estimate), "low": _known(found.low), "high": _known(found.high)},
-        "n": found.n,
-        **{"p_for": part.p_for, "p_against": part.p_against},
+        **mean_row(part.what, part.unit, part.values),
+        **{"kind": part.kind, "bound": part.bound, "p_for": part.p_for, "p_against": part.p_against},
+    }
+
+
+def mean_row(what: str, unit: str, values: FloatArray) -> dict[str, Any]:
+    """Return a mean over seeds with its 95 % interval by Student's t, as plain data.
+
+    Args:
+        what: in words.
+        unit: of the values.
+        values: [n] one number a seed.
+    """
+    found = interval(values)
+    return {
+        **{"part": what, "unit": unit, "effect": _known(found.estimate)},
+        **{"low": _known(found.low), "high": _known(found.high), "n": found.n},
     }
 
 

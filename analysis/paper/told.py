@@ -14,10 +14,9 @@ from analysis import evidence as of
 from analysis.claims import Open
 from analysis.evidence import Quantity
 from analysis.intervals import FloatArray, floats
-from analysis.paper.afterwards import GOLD, number
-from analysis.paper.results import part_row, study_name
+from analysis.paper.afterwards import GOLD
+from analysis.paper.results import mean_row, study_name
 from analysis.reward_model_facts import accuracy
-from analysis.runs import Study
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Told:
             of.paired(own, self._by_seed(open_study, self.than)) if self.than else floats(own.dropna())
         )
         named = " less ".join(_full(runs) for runs in (self.runs, self.than) if runs)
-        part = number(f"{self.measure.what}, {named}", self.measure.unit, values)
-        return part_row(part) | (_exact(values) if self.measure in COUNTS else {})
+        row = mean_row(f"{self.measure.what}, {named}", self.measure.unit, values)
+        return row | (_exact(values) if self.measure in COUNTS else {})
 
     def _by_seed(self, open_study: Open, runs: str) -> "pd.Series[float]":
         study, arm = runs.split("/")
@@ -73,32 +72,6 @@ def _exact(counted: FloatArray) -> dict[str, float]:
     return {"low": float(share.low), "high": float(share.high)}
 
 
-def fell(study: Study, run_id: str) -> float:
-    """Return 1 for a run that collapsed, else 0."""
-    return 1.0 - of.held(study, run_id)
-
-
-def at(metric: str, iteration: int) -> Quantity:
-    """Return what a metric was at an iteration; NaN where it was not measured then."""
-
-    def then(study: Study, run_id: str) -> float:
-        steps, values = study.series(run_id, metric)
-        found = values[steps == iteration]
-        return float(found[0]) if len(found) else float("nan")
-
-    return then
-
-
-def growth(metric: str) -> Quantity:
-    """Return the share of its start by which a metric ends higher."""
-
-    def grown(study: Study, run_id: str) -> float:
-        start = of.start(metric)(study, run_id)
-        return of.rise(metric)(study, run_id) / start if start else float("nan")
-
-    return grown
-
-
 def _apart(what: str, upper: str, lower: str) -> tuple[Measure, Measure]:
     """Measure how far apart two quantiles of the score are, at the start and at the end."""
     start, end = (
@@ -107,18 +80,18 @@ def _apart(what: str, upper: str, lower: str) -> tuple[Measure, Measure]:
     return Measure(f"{what} at the start", "score", start), Measure(f"final {what}", "score", end)
 
 
-FELL, HELD = Measure("runs that collapse", "share", fell), Measure("runs that hold", "share", of.held)
+FELL, HELD = Measure("runs that collapse", "share", of.fell), Measure("runs that hold", "share", of.held)
 COUNTS = (FELL, HELD)
 LASTING = Measure("iterations before a collapse", "iterations", of.lasting)
 FIRST_GOLD = Measure("gold at the start", "gold", of.start("eval/gold"))
 FINAL_GOLD = Measure("final gold", "gold", GOLD)
-GOLD_40, GOLD_60 = (Measure(f"gold at iteration {i}", "gold", at("eval/gold", i)) for i in (40, 60))
+GOLD_40, GOLD_60 = (Measure(f"gold at iteration {i}", "gold", of.at("eval/gold", i)) for i in (40, 60))
 GOLD_SHARE = Measure("gold after 40 % of the run", "gold", of.at_share("eval/gold", 0.4))
 GOLD_FALL = Measure("gold at iteration 40 less final gold", "gold", of.minus(GOLD_40.quantity, GOLD))
 SCORE_RISE = Measure(
     "final score less score at iteration 40",
     "score",
-    of.minus(of.end("eval/proxy"), at("eval/proxy", 40)),
+    of.minus(of.end("eval/proxy"), of.at("eval/proxy", 40)),
 )
 BEST_WIN = Measure("best win rate", "share", of.best("eval/win_rate"))
 FINAL_WIN = Measure("final win rate", "share", of.end("eval/win_rate"))
@@ -127,7 +100,7 @@ KL_45 = Measure("KL over iterations 45 to 54", "nats", of.mean_over("policy/kl_t
 FINAL_LENGTH = Measure("final response length", "tokens", of.end("policy/response_length"))
 FIRST_ENTROPY = Measure("entropy at the start", "nats/token", of.start("policy/entropy"))
 FINAL_ENTROPY = Measure("final entropy", "nats/token", of.end("policy/entropy"))
-ABILITY = Measure("rise of held-out perplexity", "share", growth("eval/held_out_perplexity"))
+ABILITY = Measure("rise of held-out perplexity", "share", of.growth("eval/held_out_perplexity"))
 ACCURACY = Measure("accuracy of the reward model", "share", accuracy)
 TAIL = _apart("distance of the score's 5 % quantile from its median", "50", "05")
 BOX = _apart("distance between the score's quartiles", "75", "25")

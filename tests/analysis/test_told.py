@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from ablations.paper.settings import SETTINGS
+from analysis import evidence as of
 from analysis.claims import CLAIMS
 from analysis.evidence import Arms
 from analysis.paper import told
-from analysis.paper.told import OF_CLAIMS, OF_SETTINGS, Told, at, growth
+from analysis.paper.told import OF_CLAIMS, OF_SETTINGS, Told
 from tests.analysis.made_paper import FALL, SEEDS, STEPS, open_made
 from tests.analysis.made_study import made_study
 
@@ -62,6 +63,6 @@ def test_a_quantity_at_an_iteration_and_one_that_grows() -> None:
     curve = np.array([[2.0, 4.0, 3.0], [1.0, 2.0, 4.0]])
     study = made_study({"final/gold": np.ones((2, 1))}, ["a"], curves={"eval/gold": {"a": curve}})
     runs = [str(run) for run in study.runs_of("a")["run_id"]]
-    assert [at("eval/gold", 1)(study, run) for run in runs] == [4.0, 2.0]
-    assert np.isnan([at("eval/gold", iteration)(study, runs[0]) for iteration in (-1, 7)]).all()
-    assert [growth("eval/gold")(study, run) for run in runs] == [0.5, 3.0]
+    assert [of.at("eval/gold", 1)(study, run) for run in runs] == [4.0, 2.0]
+    assert np.isnan([of.at("eval/gold", iteration)(study, runs[0]) for iteration in (-1, 7)]).all()
+    assert [of.growth("eval/gold")(study, run) for run in runs] == [0.5, 3.0]
