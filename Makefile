@@ -38,11 +38,12 @@ paper: $(VENV)/installed ## Run the studies of the PPO paper, figure by figure, 
 	$(BIN)/python -m ablations.paper $(ARGS)
 	$(BIN)/workbench claims --home runs/paper
 
-recipes: $(VENV)/installed ## Compare every published recipe, and the parts of PPO-max, on both embedded tasks (hours; goes on where it was)
+recipes: $(VENV)/installed ## Compare every published recipe, the parts of PPO-max and KL weights on the embedded tasks (hours; goes on where it was)
 	for study in leave_one_out add_one_in recipes; do \
 	  $(BIN)/workbench ablate ablations/studies/$$study.yaml $(ARGS) && \
 	  $(BIN)/workbench ablate ablations/studies/$$study.yaml --set name=$${study}_randomwalks --set task.name=randomwalks \
 	    --set ppo.max_response_tokens=10 $(ARGS) || exit; done
+	$(BIN)/workbench ablate ablations/studies/kl_weight.yaml $(ARGS)
 
 ui: $(VENV)/installed ## Open the MLflow UI on your runs
 	$(BIN)/workbench ui
