@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def load(study: str, uri: str | None = None) -> "Study":
-    """Read a study, for a notebook: `analysis.load("quickstart").tables.effects` is a data frame.
+    """Read a study, for a notebook: `tables_of(analysis.load("quickstart"))` has all its tables.
 
     Args:
         study: name of the study.

@@ -4,16 +4,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from analysis.intervals import FloatArray, IntArray
 from analysis.store.artifacts import artifact_path
-
-if TYPE_CHECKING:
-    from analysis.tables import Tables
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,13 +60,6 @@ class Study:
     def has_one_reward_model(self) -> bool:
         """False where seeds have reward models of their own: the scores of these share no zero."""
         return has_one_reward_model(self.runs)
-
-    @property
-    def tables(self) -> "Tables":
-        """Every table of the report as a data frame, such as `study.tables.effects`."""
-        from analysis.tables import tables_of  # tables are made of studies
-
-        return tables_of(self)
 
     @cached_property
     def metric_names(self) -> frozenset[str]:

@@ -13,6 +13,7 @@ import analysis
 from analysis.intervals import floats, interval
 from analysis.page.findings import findings
 from analysis.runs import Study
+from analysis.tables import tables_of
 from analysis.values import sft_values
 from tests.written import INTERVAL, as_number, is_interval
 
@@ -27,7 +28,7 @@ def example() -> Study:
 
 
 def test_the_example_report_says_what_the_code_says_today(example: Study) -> None:
-    said = [one.text for group in findings(example, example.tables).values() for one in group]
+    said = [one.text for group in findings(example, tables_of(example)).values() for one in group]
     written = pd.read_csv(DOCS / "example" / "findings.csv")["finding"].tolist()
     assert written == said, "write it anew: python docs/refresh.py"
 
