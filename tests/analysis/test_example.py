@@ -33,6 +33,19 @@ def test_the_example_report_says_what_the_code_says_today(example: Study) -> Non
     assert written == said, "write it anew: python docs/refresh.py"
 
 
+def test_the_report_in_the_example_s_store_is_the_same() -> None:
+    [published] = (ROOT / "mlruns.example").glob("artifacts/*/*/artifacts/findings.csv")
+    tables = [*published.parent.glob("*.csv"), *published.parent.glob("latex/*.tex")]
+    assert len(tables) > 20
+    other = [file.name for file in tables if file.read_bytes() != shown_beside(published, file)]
+    assert not other, "write them anew: python docs/refresh.py"
+
+
+def shown_beside(published: Path, file: Path) -> bytes:
+    """Return what docs/example has for a file of the published report."""
+    return (DOCS / "example" / file.relative_to(published.parent)).read_bytes()
+
+
 def test_every_interval_of_the_readme_is_in_a_table(example: Study) -> None:
     files = [file for file in (DOCS / "example").glob("*.csv") if file.name != "curves.csv"]
     tables = [pd.read_csv(file) for file in files]  # curves have so many that one would always fit
