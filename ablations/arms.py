@@ -8,9 +8,9 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from workbench.names import unknown
 from workbench.recipe import Recipe, make_trick
+from workbench.registry import registry
 from workbench.settings import Settings
 from workbench.trick import Value
-from workbench.tricks import registry
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 """Names of arms and studies; they become names of folders."""

@@ -14,8 +14,8 @@ from optuna.distributions import (
 )
 
 from workbench.recipe import Recipe
+from workbench.registry import registry
 from workbench.trick import Hyper, Trick, Value
-from workbench.tricks import registry
 
 LAST_SEED = 2**31 - 1
 

@@ -13,9 +13,9 @@ from ablations.designs.kinds import AnyDesign, as_design
 from ablations.search.settings import FIRST, Search
 from ablations.search.space import Space
 from workbench.names import unknown
-from workbench.plugins import load_plugins
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
+from workbench.registry import load_plugins
 from workbench.settings import (
     CollapseRule,
     PpoSettings,

@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from tests.builders import TinyTask, make_prepared
 from tests.postgres import postgres_server
-from workbench.plugins import load_plugins
+from workbench.registry import load_plugins
 from workbench.stages.prepare import Prepared
 
 if TYPE_CHECKING:

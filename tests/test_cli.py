@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workbench import cli
-from workbench.tricks import registry
+from workbench.registry import registry
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,25 @@ def test_only_a_command_line_imports_a_command_line(path: Path) -> None:
     if path.name not in ("cli.py", "__main__.py") and path.parent.name != "commands":
         ours = ("workbench.cli", "workbench.commands")
         assert not any(name.startswith(ours) for name in imported(path))
+
+
+def test_no_file_imports_itself_through_others_not_even_inside_a_function() -> None:
+    paths = {module_of(path): path for name in PACKAGES for path in files(name)}
+    needed = {
+        module: {nearest(name, paths) for name in imported(path)} - {module, None}
+        for module, path in paths.items()
+    }
+    TopologicalSorter(needed).prepare()  # names the circle
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def nearest(name: str, modules: Collection[str]) -> str | None:
+    """Return the module that an import reads: its full name, or what the last part is taken from."""
+    return next((one for one in (name, name.rpartition(".")[0]) if one in modules), None)
 
 
 @pytest.mark.parametrize("module", ["workbench", "workbench.glossary", "workbench.settings"])

@@ -17,11 +17,11 @@ from tests.reference.flat_ppo import Buffer, Models, flat_ppo
 from tests.reference.oracle_cases import COMPOSED, PUBLISHED, Case
 from workbench.experience import Experience
 from workbench.recipes import recipes
+from workbench.registry import registry
 from workbench.seeding import generator
 from workbench.stages.ppo import Ppo
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Tokens
-from workbench.tricks import registry
 
 ITERATIONS = 3
 CASES = PUBLISHED | COMPOSED

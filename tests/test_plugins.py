@@ -22,9 +22,10 @@ from ablations.study_files import load_study
 from tests.ablations.toy import TOY
 from workbench import cli, plugins
 from workbench.catalogue.pages import recipes_page, tricks_page
-from workbench.plugins import load_plugins, source_hash
+from workbench.plugins import source_hash
 from workbench.recipe import Recipe, make_trick
-from workbench.tricks import built_in, registry
+from workbench.registry import load_plugins, registry
+from workbench.tricks import built_in
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -15,8 +15,9 @@ from workbench.recipe import Recipe, make_trick
 from workbench.recipes import find_recipe, recipes
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
+from workbench.registry import registry
 from workbench.trick import SLOTS, ScoreTransform, Trick, state
-from workbench.tricks import TEXTBOOK, registry
+from workbench.tricks import TEXTBOOK
 from workbench.tricks.advantage.advantage_norm import AdvantageNorm
 from workbench.tricks.advantage_estimator.gae import Gae
 from workbench.tricks.policy_loss.clipped_surrogate import ClippedSurrogate

@@ -13,11 +13,12 @@ from tests.builders import SETTINGS, ListTracker, make_run
 from tests.test_checkpoint import assert_same, interrupted
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
+from workbench.registry import registry
 from workbench.settings import PpoSettings
 from workbench.stages.prepare import Prepared
 from workbench.textbook import textbook_optimisation, textbook_sampling
 from workbench.training import Result, Run
-from workbench.tricks import TEXTBOOK, registry
+from workbench.tricks import TEXTBOOK
 
 THIRD = pytest.approx(1 / 3)
 """One rate for policy and critic: a run's critic has three times the policy's by default."""

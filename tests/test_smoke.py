@@ -9,9 +9,10 @@ from tests.builders import SETTINGS, ListTracker, TinyTask, make_run
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
 from workbench.recipes.vanilla import VANILLA
+from workbench.registry import registry
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Tokens
-from workbench.tricks import TEXTBOOK, registry
+from workbench.tricks import TEXTBOOK
 
 SMOKE = SETTINGS.model_copy(
     update={

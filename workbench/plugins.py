@@ -8,7 +8,8 @@ else is ever loaded. A plugin's tricks are every public class of it whose base i
 import hashlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -41,24 +42,32 @@ class Plugin:
     tricks: tuple[type[Trick], ...]
 
 
-def load_plugins(files: Iterable[str | Path]) -> None:
-    """Add the tricks of some files to the registry; a file that is loaded already is left alone.
-
-    Raises:
-        FileNotFoundError: if a file is not there, with the nearest that is.
-        ValueError: if a file cannot be run, defines no trick, or one whose name is taken.
-    """
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Forget the files that were loaded inside if an error leaves it."""
     before = dict(_files)
     try:
-        for file in files:
-            _load(Path(file).expanduser().resolve())
-        from workbench.tricks import registry
-
-        registry()
+        yield
     except Exception:
         _files.clear()
         _files.update(before)
         raise
+
+
+def load_file(path: Path) -> None:
+    """Run a file and keep its tricks, unless that was done and the file is as it was.
+
+    Raises:
+        FileNotFoundError: if the file is not there, with the nearest that is.
+        ValueError: if it cannot be run, or defines no trick.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"plugin: {no_file(path)}")
+    source = path.read_bytes()
+    known = _files.get(path)
+    if known is None or known.hash != _hash(source):
+        module = _run(path, source)
+        _files[path] = _plugin(f"plugin {path}", module, source)
 
 
 def loaded() -> tuple[Plugin, ...]:
@@ -69,17 +78,6 @@ def loaded() -> tuple[Plugin, ...]:
 def source_hash(kind: type[Trick]) -> str | None:
     """Return the hash of a plugin trick's source: 12 hex digits; None for a trick of this package."""
     return _hashes.get(kind)
-
-
-def _load(path: Path) -> None:
-    """Run a file and keep its tricks, unless that was done and the file is as it was."""
-    if not path.is_file():
-        raise FileNotFoundError(f"plugin: {no_file(path)}")
-    source = path.read_bytes()
-    known = _files.get(path)
-    if known is None or known.hash != _hash(source):
-        module = _run(path, source)
-        _files[path] = _plugin(f"plugin {path}", module, source)
 
 
 def _run(path: Path, source: bytes) -> ModuleType:

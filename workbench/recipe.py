@@ -11,8 +11,9 @@ from torch import Tensor
 
 from workbench.names import unknown
 from workbench.plugins import source_hash
+from workbench.registry import registry
 from workbench.trick import SLOTS, AdvantageEstimator, Trick, Value
-from workbench.tricks import TEXTBOOK, registry
+from workbench.tricks import TEXTBOOK
 from workbench.update_lines import UpdateLines
 
 State = dict[str, dict[str, dict[str, Tensor]]]

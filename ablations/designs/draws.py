@@ -10,8 +10,8 @@ from ablations.arms import Arm, change_recipe
 from ablations.designs.factors import Factor
 from ablations.designs.levels import Level, combine
 from workbench.recipe import Recipe
+from workbench.registry import registry
 from workbench.trick import Hyper, Trick, Value
-from workbench.tricks import registry
 from workbench.update_lines import UpdateLines
 
 PATIENCE = 1000

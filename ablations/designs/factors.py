@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from ablations.designs.levels import Level, members
 from workbench.names import unknown
 from workbench.recipe import Recipe, make_trick
+from workbench.registry import registry
 from workbench.trick import Trick, Value
-from workbench.tricks import TEXTBOOK, registry
+from workbench.tricks import TEXTBOOK
 
 NONE = "none"
 """The choice of no trick of a group."""

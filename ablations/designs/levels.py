@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ablations.arms import Arm
+from workbench.registry import registry
 from workbench.trick import Value
-from workbench.tricks import registry
 
 SPELLED_OUT = 2
 """Changes that an arm's name spells out; of more, it gives the numbers of the factors."""

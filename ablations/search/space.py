@@ -12,8 +12,9 @@ from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_tria
 from ablations.search.settings import Search
 from workbench.names import unknown
 from workbench.recipe import Recipe, make_trick
+from workbench.registry import registry
 from workbench.trick import Hyper, Trick, Value
-from workbench.tricks import TEXTBOOK, registry
+from workbench.tricks import TEXTBOOK
 
 NONE = "none"
 """The choice of no trick of a group."""

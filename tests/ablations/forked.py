@@ -21,7 +21,7 @@ from ablations.runner import Options
 from ablations.worker import work
 from tests.ablations.toy import OPTIONS
 from workbench.environment import settle_process
-from workbench.tricks import registry
+from workbench.registry import registry
 
 CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
 NEEDED_LATER = (

@@ -58,7 +58,7 @@ def test_a_point_without_a_trick_has_no_fields_of_it() -> None:
 
 
 def _defaults(name: str) -> dict[str, Any]:
-    from workbench.tricks import registry
+    from workbench.registry import registry
 
     return dict(registry()[name]().hypers())
 

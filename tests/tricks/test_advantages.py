@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from tests.builders import make_rollout, table
 from workbench.recipe import Recipe
+from workbench.registry import registry
 from workbench.trick import AdvantageTransform, Trick
-from workbench.tricks import registry
 from workbench.tricks.advantage.advantage_clip import AdvantageClip
 from workbench.tricks.advantage.advantage_norm import AdvantageNorm
 from workbench.tricks.advantage.advantage_standardisation import AdvantageStandardisation

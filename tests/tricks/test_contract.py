@@ -10,6 +10,7 @@ from torch import Tensor
 from tests.tricks import contract
 from workbench import tricks
 from workbench.maths import RunningMoments
+from workbench.registry import registry
 from workbench.trick import (
     SLOTS,
     AdvantageTransform,
@@ -19,7 +20,6 @@ from workbench.trick import (
     hyper,
     state,
 )
-from workbench.tricks import registry
 from workbench.types import Draft, Rollout
 
 KINDS = registry()

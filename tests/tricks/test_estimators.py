@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 from tests.builders import make_rollout, table
 from workbench.recipe import Recipe
+from workbench.registry import registry
 from workbench.trick import AdvantageEstimator
-from workbench.tricks import registry
 from workbench.tricks.advantage_estimator.decoupled_gae import DecoupledGae
 from workbench.tricks.advantage_estimator.dr_grpo import DrGrpo
 from workbench.tricks.advantage_estimator.gae import Gae

@@ -24,8 +24,8 @@ from tests.tricks.published_batch import (
 )
 from workbench.maths import kl_estimate
 from workbench.recipe import Recipe
+from workbench.registry import registry
 from workbench.trick import Value
-from workbench.tricks import registry
 from workbench.tricks.ratio.log_ratio_clamp import LogRatioClamp
 
 RTOL, ATOL = 1e-6, 1e-9

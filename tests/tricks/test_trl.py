@@ -10,7 +10,7 @@ import torch
 
 from tests.builders import make_rollout, tiny_gpt2
 from workbench.maths import masked_mean, masked_variance
-from workbench.tricks import registry
+from workbench.registry import registry
 from workbench.tricks.advantage.advantage_norm import AdvantageNorm
 
 with warnings.catch_warnings():

@@ -18,9 +18,9 @@ from tests.builders import make_evaluation, make_rollout, tokenizer
 from workbench.loading import load_causal
 from workbench.maths import at_last_token
 from workbench.recipe import Recipe
+from workbench.registry import registry
 from workbench.stages.prepare import Prepared
 from workbench.trick import Value
-from workbench.tricks import registry
 from workbench.types import Evaluation, Rollout
 
 with warnings.catch_warnings():

@@ -15,9 +15,10 @@ from workbench.glossary import GLOSSARY
 from workbench.names import unknown
 from workbench.recipe import Recipe
 from workbench.recipes import recipes
+from workbench.registry import registry
 from workbench.settings import CollapseRule, PruneSettings, Settings
 from workbench.trick import Trick
-from workbench.tricks import TEXTBOOK, registry
+from workbench.tricks import TEXTBOOK
 
 
 def find_trick(name: str) -> type[Trick]:

@@ -43,7 +43,7 @@ def list_tricks(
 
     workbench tricks --plugin my_trick.py
     """
-    from workbench.plugins import load_plugins
+    from workbench.registry import load_plugins
 
     load_plugins(plugin or [])
     if context.invoked_subcommand:
@@ -54,7 +54,7 @@ def list_tricks(
         typer.echo(tricks_page(), nl=False)
         return
     from workbench.catalogue.describe import trick_facts, trick_table
-    from workbench.tricks import registry
+    from workbench.registry import registry
 
     every = list(registry().values())
     show([trick_facts(kind) for kind in every] if as_json else trick_table(), as_json)
@@ -73,7 +73,7 @@ def show_trick(
     workbench tricks show my_trick --plugin my_trick.py
     """
     from workbench.catalogue.describe import find_trick, trick_facts, trick_page
-    from workbench.plugins import load_plugins
+    from workbench.registry import load_plugins
 
     load_plugins(plugin or [])
     kind = find_trick(name)
