@@ -17,6 +17,7 @@ from workbench.maths import (
     masked_mean,
     masked_variance,
     move_towards,
+    response_mean,
     response_sum,
     td_error,
 )
@@ -169,6 +170,13 @@ def test_a_response_is_summed_and_its_number_put_on_every_token() -> None:
     total = response_sum(torch.tensor([[1.0, 2.0], [4.0, 9.0]]), mask)
     assert total.tolist() == [3, 4]
     assert at_every_token(total, mask).tolist() == [[3, 3], [4, 0]]
+
+
+def test_the_mean_of_a_response_is_over_its_own_tokens_and_0_of_an_empty_one() -> None:
+    # (1 + 2)/2 = 1.5, 4/1 = 4, and no token at all; 9 is padding
+    mask = torch.tensor([[True, True], [True, False], [False, False]])
+    mean = response_mean(torch.tensor([[1.0, 2.0], [4.0, 9.0], [9.0, 9.0]]), mask)
+    assert mean.tolist() == [1.5, 4, 0]
 
 
 def test_the_maximum_of_a_group_is_over_its_own_responses() -> None:

@@ -63,6 +63,11 @@ def response_sum(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, 0.0).sum(1)
 
 
+def response_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Average over the tokens of each response: [B, T] to [B]; 0 of an empty one."""
+    return response_sum(values, mask) / mask.sum(1).clamp(min=1)
+
+
 def discounted_sum(values: Tensor, decay: float) -> Tensor:
     """Sum what follows each token, discounted, as one matrix product over the tokens.
 

@@ -1,8 +1,8 @@
 """Every response counts the same."""
 
-import torch
 from torch import Tensor
 
+from workbench.maths import response_mean
 from workbench.trick import Aggregation
 
 
@@ -18,5 +18,4 @@ class SequenceMean(Aggregation):
     batch_statistic = True
 
     def __call__(self, loss: Tensor, mask: Tensor) -> Tensor:
-        total = torch.where(mask, loss, 0.0).sum(1)
-        return (total / mask.sum(1).clamp(min=1)).mean()
+        return response_mean(loss, mask).mean()

@@ -1,8 +1,8 @@
 """Every response counts by the sum of its tokens."""
 
-import torch
 from torch import Tensor
 
+from workbench.maths import response_sum
 from workbench.trick import Aggregation
 
 
@@ -19,4 +19,4 @@ class SequenceSum(Aggregation):
     batch_statistic = True
 
     def __call__(self, loss: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask, loss, 0.0).sum(1).mean()
+        return response_sum(loss, mask).mean()

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from workbench.maths import at_every_token, response_mean
 from workbench.trick import PolicyLoss, hyper
 from workbench.types import Evaluation, Rollout
 
@@ -27,7 +28,5 @@ class Gmpo(PolicyLoss):
         mask, sign = minibatch.mask, advantage.sign()
         clipped = log_ratio.clamp(-self.clip_range, self.clip_range)
         kept = sign * torch.minimum(sign * log_ratio, sign * clipped)
-        tokens = mask.sum(1, keepdim=True).clamp(min=1)
-        level = torch.where(mask, advantage, 0.0).sum(1, keepdim=True) / tokens
-        ratio = (torch.where(mask, kept, 0.0).sum(1, keepdim=True) / tokens).exp()
-        return torch.where(mask, -level * ratio, 0.0)
+        level, ratio = response_mean(advantage, mask), response_mean(kept, mask).exp()
+        return at_every_token(-level * ratio, mask)

@@ -2,9 +2,9 @@
 
 from math import inf
 
-import torch
 from torch import Tensor
 
+from workbench.maths import response_mean
 from workbench.trick import PolicyWeight, hyper
 from workbench.types import Evaluation, Rollout
 
@@ -25,7 +25,6 @@ class OffPolicyMask(PolicyWeight):
 
     def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
         mask = minibatch.mask
-        moved = torch.where(mask, minibatch.log_prob - new.log_prob.detach(), 0.0)
-        moved = moved.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-        is_kept = mask & ((advantage >= 0) | (moved <= self.threshold))
+        moved = response_mean(minibatch.log_prob - new.log_prob.detach(), mask)
+        is_kept = mask & ((advantage >= 0) | (moved <= self.threshold)[:, None])
         return is_kept.to(advantage.dtype)

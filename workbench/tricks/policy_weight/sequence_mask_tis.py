@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from workbench.maths import response_mean
 from workbench.trick import PolicyWeight, hyper
 from workbench.types import Evaluation, Rollout
 
@@ -25,6 +26,6 @@ class SequenceMaskTis(PolicyWeight):
     def __call__(self, new: Evaluation, minibatch: Rollout, advantage: Tensor) -> Tensor:
         mask = minibatch.mask
         log_ratio = torch.where(mask, minibatch.log_prob - minibatch.behaviour_log_prob, 0.0)
-        mean = (log_ratio.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)).exp()
-        is_inside = mask & (mean >= self.low) & (mean <= self.high)
-        return torch.where(is_inside, log_ratio.exp(), 0.0)
+        mean = response_mean(log_ratio, mask).exp()
+        is_inside = (mean >= self.low) & (mean <= self.high)
+        return torch.where(mask & is_inside[:, None], log_ratio.exp(), 0.0)

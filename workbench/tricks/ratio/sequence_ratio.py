@@ -1,8 +1,8 @@
 """One ratio per response, length-normalised: GSPO."""
 
-import torch
 from torch import Tensor
 
+from workbench.maths import at_every_token, response_mean
 from workbench.trick import RatioTransform
 from workbench.types import Evaluation, Rollout
 
@@ -25,6 +25,4 @@ class SequenceRatio(RatioTransform):
     after = ("ratio_base",)
 
     def __call__(self, log_ratio: Tensor, new: Evaluation, minibatch: Rollout) -> Tensor:
-        mask = minibatch.mask
-        total = torch.where(mask, log_ratio, 0.0).sum(1, keepdim=True)
-        return torch.where(mask, total / mask.sum(1, keepdim=True).clamp(min=1), 0.0)
+        return at_every_token(response_mean(log_ratio, minibatch.mask), minibatch.mask)

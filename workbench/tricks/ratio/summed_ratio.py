@@ -1,8 +1,8 @@
 """One ratio per response: that of the whole response's probability."""
 
-import torch
 from torch import Tensor
 
+from workbench.maths import at_every_token, response_sum
 from workbench.trick import RatioTransform
 from workbench.types import Evaluation, Rollout
 
@@ -22,5 +22,4 @@ class SummedRatio(RatioTransform):
     after = ("ratio_base",)
 
     def __call__(self, log_ratio: Tensor, new: Evaluation, minibatch: Rollout) -> Tensor:
-        total = torch.where(minibatch.mask, log_ratio, 0.0).sum(1, keepdim=True)
-        return torch.where(minibatch.mask, total, 0.0)
+        return at_every_token(response_sum(log_ratio, minibatch.mask), minibatch.mask)
