@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workbench.experience import Experience, UpdateStatistics
 from workbench.glossary import CAP
-from workbench.maths import masked_mean, masked_variance
+from workbench.maths import kl_estimate, masked_mean, masked_variance
 from workbench.models import Models
 from workbench.tasks.base import Tokens
 from workbench.types import Evaluation, Rollout
@@ -41,7 +41,7 @@ def update_statistics(
         policy_loss=policy_loss,
         value_loss=value_loss,
         regulariser=regulariser,
-        approx_kl=masked_mean(ratio - 1 - log_ratio, mask),
+        approx_kl=masked_mean(kl_estimate(-log_ratio, "k3"), mask),
         clip_fraction=masked_mean(((ratio - 1).abs() > MONITOR_RANGE).float(), mask),
         value_clip_fraction=masked_mean((moved.abs() > MONITOR_RANGE).float(), mask),
         policy_gradient_norm=_norm(models.policy),
@@ -113,14 +113,13 @@ def policy_metrics(
     """
     length = mask.sum(1).clamp(min=1)
     log_ratio = torch.where(mask, log_prob - ref_log_prob, 0.0)
-    k3 = torch.where(mask, (-log_ratio).exp() - 1 + log_ratio, 0.0)
     mean_entropy = masked_mean(entropy, mask)
     return {
         "policy/perplexity": (-log_prob.sum(1) / length).mean().exp(),
         "policy/true_perplexity": mean_entropy.exp(),
         "policy/reference_perplexity": (-ref_log_prob.sum(1) / length).mean().exp(),
         "policy/kl_to_sft": log_ratio.sum(1).mean(),
-        "policy/kl_to_sft_k3": k3.sum(1).mean(),
+        "policy/kl_to_sft_k3": kl_estimate(log_ratio, "k3").sum(1).mean(),
         "policy/kl_to_sft_exact": kl.sum(1).mean(),
         "policy/kl_per_token": (log_ratio.sum(1) / length).mean(),
         "policy/entropy": mean_entropy,
