@@ -56,14 +56,14 @@ class Experience:
     kept_share: float = 1.0
 
 
-def score(
+def make_experience(
     models: Models,
     recipe: Recipe,
     samples: Samples,
     sampling: Sampling,
     rivals: Mapping[str, Tensor],
 ) -> Experience:
-    """Let reference, critic and reward model judge sampled responses.
+    """Make experience of sampled responses: what reference, critic and reward model say of them.
 
     Args:
         models: all that the recipe needs; the policy's hidden states come with the samples.

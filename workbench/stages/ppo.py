@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import AdamW
 
-from workbench.experience import Experience, assemble, minibatches, rival_scores, score
+from workbench.experience import Experience, assemble, make_experience, minibatches, rival_scores
 from workbench.forward import at_end, evaluate
 from workbench.maths import at_last_token
 from workbench.models import Models
@@ -85,7 +85,7 @@ class Ppo:
             rivals = rival_scores(
                 models, recipe, self.task, prompts, sampling, eos=self.eos, pad=self.pad
             )
-            mine = score(models, recipe, samples, sampling, rivals)
+            mine = make_experience(models, recipe, samples, sampling, rivals)
             return assemble(mine, share, sampling, pad=self.pad)
 
     @torch.no_grad()
