@@ -156,7 +156,7 @@ def test_a_scorer_reads_its_head_before_each_response_token_and_at_the_last(
     last = [outputs(row[:n])[-1] for row, n in zip(ROLLOUT.tokens, BATCH.length, strict=True)]
     with torch.no_grad():
         close(scorer(BATCH), values)
-        close(scorer.last(ROLLOUT.tokens, BATCH.length), torch.stack(last))
+        close(scorer.last(BATCH.rows), torch.stack(last))
 
 
 def test_compare_tells_log_probabilities_entropy_and_exact_kl_apart(
@@ -268,7 +268,7 @@ def test_the_state_after_the_last_token_gets_a_value_too(prepared: Prepared) -> 
     with torch.no_grad():
         value, end = critic.with_end(BATCH)
         assert_close(value, critic(BATCH), rtol=1e-6, atol=1e-6)
-        assert_close(end, critic.last(ROLLOUT.tokens, BATCH.length), rtol=1e-6, atol=1e-6)
+        assert_close(end, critic.last(BATCH.rows), rtol=1e-6, atol=1e-6)
 
 
 def test_a_loaded_model_has_no_dropout_and_no_half_precision(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def make_experience(
     mask = samples.mask
     batch = Batch.of(samples.tokens, samples.prompt_length, mask)
     text = Rows(samples.tokens, samples.prompt_length + samples.text_length)
-    raw = models.reward_model.last_of(text if sampling.is_fixed_length else batch.rows)
+    raw = models.reward_model.last(text if sampling.is_fixed_length else batch.rows)
     policy = models.policy, samples.hidden[batch.row, batch.step]
     said = reference = compare(
         policy, (models.sft, models.sft.states(batch)), batch, sampling.log_prob_temperature

@@ -106,11 +106,7 @@ class Scorer(nn.Module):
             value: Tensor = self.model.score(hidden.float())
         return value.squeeze(-1)
 
-    def last(self, tokens: Tensor, length: Tensor) -> Tensor:
-        """Return the head's output [B] at the last token of each row of tokens [B, L]."""
-        return self.last_of(Rows(tokens, length))
-
-    def last_of(self, rows: Rows) -> Tensor:
+    def last(self, rows: Rows) -> Tensor:
         """Return the head's output [B] at the last token of each row."""
         every = torch.arange(len(rows.length), device=rows.length.device)
         return self.heads(rows.choose(every, rows.length - 1))
@@ -123,7 +119,7 @@ class OwnReward(Scorer):
         super().__init__()
         self.reward = reward
 
-    def last_of(self, rows: Rows) -> Tensor:
+    def last(self, rows: Rows) -> Tensor:
         """Return the task's reward [B] of each row."""
         texts = zip(rows.tokens.tolist(), rows.length.tolist(), strict=True)
         return torch.tensor(self.reward([tuple(row[:n]) for row, n in texts]), device=rows.tokens.device)

@@ -19,6 +19,7 @@ from tests.benchmarks.report import as_json, comparison, profile
 from tests.benchmarks.trl_peer import Trl, ppo_trainer
 from workbench.forward import compare
 from workbench.models import Batch
+from workbench.packing import Rows
 from workbench.sampling import pad_right
 
 TINY = Size(width=8, layers=1, heads=2, prompts=8, minibatches=2, cap=6, sft_steps=1)
@@ -88,7 +89,7 @@ def test_both_sides_say_the_same_of_the_same_tokens(common: Common, tmp_path: Pa
         expected = full_value[:, :-1].squeeze(-1)
         torch.testing.assert_close(ours.critic(batch)[mask], expected[mask], rtol=1e-5, atol=1e-6)
         _, score, _ = ppo_trainer.get_reward(trl.reward_model, tokens, pad, 0)
-        raw = ours.reward_model.last(tokens, length)
+        raw = ours.reward_model.last(Rows(tokens, length))
         torch.testing.assert_close(raw, score, rtol=1e-5, atol=1e-6)
 
 

@@ -17,6 +17,7 @@ import workbench.stages.ppo
 from tests.builders import EOS, PAD, SETTINGS, VOCABULARY, TinyTask, make_run, tokenizer
 from tests.reference.flat_trl import Args, FlatTrl
 from tests.reference.trl_iteration import Folders, Iteration, PPOConfig, Rows, trl_iterations
+from workbench import packing
 from workbench.experience import Experience
 from workbench.loading import load_causal, load_scorer
 from workbench.recipes import find_recipe
@@ -263,7 +264,7 @@ def test_without_a_stop_token_trl_scores_what_stands_behind_the_end(
     goes_on = [EOS in row[:-1] for row in FITTING]
     assert torch.isclose(ours.score, found.rollout["scores"]).tolist() == [not x for x in goes_on]
     whole = ours.prompt_length + len(FITTING[0])
-    same(ppo.models.reward_model.last(ours.tokens, whole), [found.rollout["scores"]])
+    same(ppo.models.reward_model.last(packing.Rows(ours.tokens, whole)), [found.rollout["scores"]])
 
 
 def test_the_recipe_carries_the_defaults_of_trls_configuration() -> None:

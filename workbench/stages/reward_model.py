@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from workbench.models import Scorer, language_loss
+from workbench.packing import Rows
 from workbench.sampling import pad_right
 from workbench.settings import RewardModelSettings
 from workbench.stages.supervised import batches, fit, language_batch
@@ -110,8 +111,8 @@ def _watched(
 def score_rows(scorer: Scorer, rows: Sequence[Tokens], pad: int) -> Tensor:
     """Score sequences by their last token: B rows to scores [B]."""
     device = next(scorer.parameters()).device
-    tokens, length = pad_right(rows, pad)
-    return scorer.last(tokens.to(device), length.to(device))
+    tokens, length = (part.to(device) for part in pad_right(rows, pad))
+    return scorer.last(Rows(tokens, length))
 
 
 @dataclass(frozen=True)
