@@ -15,7 +15,7 @@ from torch import nn
 from ablations.cells import Cell
 from ablations.folder import StudyFolder
 from ablations.plan import Plan
-from workbench.checkpoint import KEPT, Record
+from workbench.checkpoint import KEPT
 from workbench.loading import load_causal, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
 from workbench.progress import listening, track
@@ -24,7 +24,7 @@ from workbench.stages.prepare import Prepared
 from workbench.stages.pretrain import pretrain
 from workbench.tasks import make_task
 from workbench.tasks.base import Task
-from workbench.training import Run, make_accelerator
+from workbench.training import NoTracker, Run, make_accelerator
 
 ITERATIONS = 2
 STEPS = (2, 8)
@@ -56,17 +56,6 @@ class Estimate:
 def silent() -> AbstractContextManager[None]:
     """Return a context in which no bar is shown."""
     return listening(lambda done, total, title: None)
-
-
-class NoTracker:
-    """Takes records and keeps none."""
-
-    def last_step(self) -> int:
-        """Return −1: nothing arrived."""
-        return -1
-
-    def log(self, records: Sequence[Record]) -> None:
-        """Drop the records."""
 
 
 def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: int) -> Estimate:

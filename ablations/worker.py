@@ -26,12 +26,12 @@ from ablations.trials import Trials
 from workbench.checkpoint import CheckpointError, last_iteration
 from workbench.environment import settle_process
 from workbench.errors import is_expected, one_sentence
-from workbench.parallel import Unheard, broadcast, is_main, leave, processes
+from workbench.parallel import broadcast, is_main, leave, processes
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tracking.run_log import RunLog
 from workbench.train_one import save_policy
-from workbench.training import Interrupted, Run, make_accelerator
+from workbench.training import Interrupted, NoTracker, Run, make_accelerator
 
 STOPPED = 3
 """Exit status of a worker that could not go on although no trial failed; its last line says why."""
@@ -95,7 +95,7 @@ class Worker:
         while (claimed := broadcast(None)) is not None:
             try:
                 with suppress(Interrupted):
-                    self._run(*claimed).train(Unheard(), lambda: self.stop.is_asked)
+                    self._run(*claimed).train(NoTracker(), lambda: self.stop.is_asked)
             except Exception as error:
                 if not is_expected(error):
                     raise  # of this process alone, perhaps: the launcher ends the others

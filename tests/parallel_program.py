@@ -14,9 +14,9 @@ from tests.builders import ListTracker
 from tests.parallel_cases import CASES, DROPOUT, Case
 from tests.test_checkpoint import stop_after
 from workbench import cli
-from workbench.parallel import Share, Unheard, broadcast, is_main, process, require_same, sum_gradients
+from workbench.parallel import Share, broadcast, is_main, process, require_same, sum_gradients
 from workbench.stages.prepare import Prepared
-from workbench.training import Interrupted, make_accelerator
+from workbench.training import Interrupted, NoTracker, make_accelerator
 
 KINDS = (torch.bool, torch.int64, torch.bfloat16, torch.float32)
 
@@ -38,7 +38,7 @@ def main(home: Path, out: Path, command: list[str]) -> None:
 def train(case: Case, prepared: Prepared, folder: Path) -> dict[str, Any]:
     """Train a case to its end; return history, samples, what was logged, and a hash of the weights."""
     tracker = ListTracker()
-    run, result = case.train(prepared, folder, tracker if is_main() else Unheard())
+    run, result = case.train(prepared, folder, tracker if is_main() else NoTracker())
     models = [module.state_dict().values() for _, module in run.ppo.models.changing()]
     bits = [tensor.numpy().tobytes() for tensors in models for tensor in tensors]
     return {

@@ -187,10 +187,3 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         bucket.append(tensor)
     if bucket:
         yield bucket
-
-
-class Unheard:
-    """The tracker of a process that is not the main one."""
-
-    def log(self, records: Sequence[object]) -> None:
-        """Let the main process log the records."""

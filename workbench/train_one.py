@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from workbench.checkpoint import cannot_write
-from workbench.parallel import Unheard, is_main
+from workbench.parallel import is_main
 from workbench.progress import say
 from workbench.recipe import Recipe
 from workbench.settings import CollapseRule, PpoSettings, PrepareSettings, TaskSettings
@@ -16,7 +16,7 @@ from workbench.stages.prepare import prepare
 from workbench.tasks import make_task
 from workbench.tracking.run_log import RunLog
 from workbench.tracking.store import Store
-from workbench.training import Pruner, Result, Run, make_accelerator
+from workbench.training import NoTracker, Pruner, Result, Run, make_accelerator
 
 EXPERIMENT = "train"
 
@@ -65,7 +65,7 @@ def train_one(
         if is_main():
             _, result = RunLog(store, EXPERIMENT, recipe.name, run, {}).train(is_asked)
         else:
-            result = run.train(Unheard(), is_asked)
+            result = run.train(NoTracker(), is_asked)
     return save_policy(run), result
 
 

@@ -36,6 +36,13 @@ class Tracker(Protocol):
         ...
 
 
+class NoTracker:
+    """Takes records and keeps none: of a run that is only timed, or that another process logs."""
+
+    def log(self, records: Sequence[Record]) -> None:
+        """Drop the records."""
+
+
 class Pruner(Protocol):
     """Ends runs whose own records are reason enough."""
 

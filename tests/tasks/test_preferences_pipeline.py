@@ -45,9 +45,6 @@ class Memory:
     def __init__(self) -> None:
         self.records: list[Record] = []
 
-    def last_step(self) -> int:
-        return self.records[-1][0] if self.records else -1
-
     def log(self, records: Sequence[Record]) -> None:
         self.records += records
 
