@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.collapse import collapses
 from analysis.comparison import Pair, compare
 from analysis.intervals import floats, interval
-from analysis.runs import Study
+from analysis.runs import Study, finished
 from analysis.terminal import check_recorded
 from analysis.values import final_values
 from workbench.glossary import metric as definition
@@ -72,7 +72,7 @@ def arm_table(study: Study, metrics: Sequence[str], also: Sequence[str] = ()) ->
 
 
 def _ended(study: Study) -> Study:
-    runs = study.runs[study.runs["outcome"].isin(("ok", "collapsed"))].reset_index(drop=True)
+    runs = finished(study.runs).reset_index(drop=True)
     is_theirs = study.metrics["run_id"].isin(runs["run_id"])
     return replace(study, runs=runs, metrics=study.metrics[is_theirs].reset_index(drop=True))
 

@@ -24,7 +24,7 @@ import pandas as pd
 from analysis.falls import Fall
 from analysis.intervals import BoolArray, FloatArray
 from analysis.robust import PATIENCE, first_streak, noise_scale
-from analysis.runs import Study
+from analysis.runs import FINISHED, Study
 from analysis.values import begun, sft_values
 from workbench.glossary import CAP
 
@@ -91,7 +91,7 @@ def _row(study: Study, run: "pd.Series[Any]", *, is_judged: bool) -> dict[str, A
     if not name and pd.notna(run.get("stopped_at")):  # it was ended before the curves could show it
         at, name = run["collapse_iteration"], "pruned"
     is_collapsed = bool(name)
-    has_ended = run["outcome"] in ("ok", "collapsed")
+    has_ended = run["outcome"] in FINISHED
     return {
         **{"run_id": run_id, "arm": run["arm"], "seed": run["seed"]},
         **found,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import store
-from analysis.runs import Study, has_one_reward_model
+from analysis.runs import FINISHED, Study, has_one_reward_model
 from analysis.store.lent import with_lent
 from analysis.store.raw import Points, RawRun, Tell, silent
 
@@ -19,7 +19,7 @@ _RUN_COLUMNS = (
     *("run_id", "arm", "seed", "outcome", "collapse_iteration", "collapse_reason"),
     *("start_ms", "end_ms", "artifact_uri"),
 )
-_OUTCOMES = ("running", "ok", "collapsed", "failed")
+_OUTCOMES = ("running", *FINISHED, "failed")
 
 
 def load(
@@ -128,7 +128,7 @@ def _cells(runs: tuple[RawRun, ...]) -> tuple[list[RawRun], list[str]]:
 
 
 def _is_finished(run: RawRun) -> bool:
-    return run.tags.get("outcome") in ("ok", "collapsed")
+    return run.tags.get("outcome") in FINISHED
 
 
 def _row(run: RawRun) -> dict[str, Any]:

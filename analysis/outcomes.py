@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis.runs import Study
+from analysis.intervals import FloatArray
+from analysis.runs import Study, finished
 
 SHARES = ("win", "tie", "loss")
 COLUMNS = ["arm", "n", *SHARES, "win_rate", "low", "high"]
@@ -32,11 +33,10 @@ def outcome_table(study: Study, arms: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _ends(study: Study, arm: str) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def _ends(study: Study, arm: str) -> FloatArray:
     """Return [S, 3] the shares at the end of each finished run that has them."""
-    runs = study.runs_of(arm)
-    finished = runs.loc[runs["outcome"].isin(["ok", "collapsed"]), "run_id"]
-    each = [[study.series(run_id, f"eval/{name}")[1] for name in SHARES] for run_id in finished]
+    runs = finished(study.runs_of(arm))["run_id"]
+    each = [[study.series(run_id, f"eval/{name}")[1] for name in SHARES] for run_id in runs]
     ends = [
         [values[-max(1, len(values) // TAIL) :].mean() for values in shares]
         for shares in each

@@ -12,6 +12,9 @@ import pandas as pd
 from analysis.intervals import FloatArray, IntArray
 from analysis.store.artifacts import artifact_path
 
+FINISHED = ("ok", "collapsed")
+"""Outcomes of runs that came to their end; the others are "running" and "failed"."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -130,6 +133,11 @@ class Study:
         """Return where an artifact of a run lies on this machine, None if it is not there."""
         run = self.runs.set_index("run_id").loc[run_id]
         return artifact_path(str(run["artifact_uri"]), name, self.tracking_uri)
+
+
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows of runs that came to their end, given their column `outcome`."""
+    return runs[runs["outcome"].isin(FINISHED)]
 
 
 def has_one_reward_model(runs: pd.DataFrame) -> bool:

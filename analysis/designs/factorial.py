@@ -11,7 +11,7 @@ from analysis.designs import contrasts
 from analysis.designs.aliasing import Aliasing, Term, aliasing, disagreement
 from analysis.designs.design import Design, design_of, name_level
 from analysis.intervals import FloatArray, floats
-from analysis.runs import Study
+from analysis.runs import Study, finished
 from analysis.values import final_values
 from analysis.wording import quantity, say
 
@@ -134,7 +134,7 @@ def interaction_sentence(row: "pd.Series[Any]", metric: str) -> str:
 def arms_of(study: Study) -> tuple[Design, list[str]]:
     """Return the design, and those of its arms of which a run has ended."""
     design = design_of(study)
-    ended = set(study.runs.loc[study.runs["outcome"].isin(["ok", "collapsed"]), "arm"])
+    ended = set(finished(study.runs)["arm"])
     return design, [arm for arm in design.levels if arm in ended]
 
 

@@ -9,7 +9,7 @@ from analysis.designs.design import design_of
 from analysis.intervals import MIN_SEEDS
 from analysis.page.rows import some
 from analysis.reward_model import judge_sentence
-from analysis.runs import Study
+from analysis.runs import Study, finished
 from analysis.selection import choice_sentence
 from analysis.significance import smallest_p
 from analysis.tables import Tables, tables_of
@@ -69,11 +69,10 @@ def _failed(runs: pd.DataFrame) -> list[str]:
 
 
 def _few_seeds(study: Study) -> list[str]:
-    finished = study.runs[study.runs["outcome"].isin(["ok", "collapsed"])]
     said = []
     if len(study.arms) < 2:
         said.append("The study has one arm, so that there is nothing to compare it with.")
-    n = int(finished.groupby("arm").size().reindex(study.arms, fill_value=0).min() or 0)
+    n = int(finished(study.runs).groupby("arm").size().reindex(study.arms, fill_value=0).min() or 0)
     if n < MIN_SEEDS:
         said.append(
             f"At least one arm has {n} finished seed{'s' if n != 1 else ''}; fewer than "

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.page.links import run_link
-from analysis.runs import Study
+from analysis.runs import Study, finished
 from analysis.selection import shown_arms
 from analysis.tables import Tables
 from analysis.wording import number
@@ -82,7 +82,7 @@ def arm_rows(study: Study, tables: Tables) -> PageTable:
 def _outcome_cells(runs: pd.DataFrame | None, seeds: int) -> tuple[str, str]:
     if runs is None:
         return f"0 of {seeds}", "0 of 0"
-    ended = runs[runs["outcome"].isin(["ok", "collapsed"])]
+    ended = finished(runs)
     at = ended["collapse"].astype(float).dropna()
     when = f"\nmedian at {at.median():g}" if len(at) else ""
     return f"{len(ended)} of {seeds}", f"{len(at)} of {len(ended)}{when}"

@@ -6,7 +6,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.page.finding import Finding
-from analysis.runs import Study
+from analysis.runs import Study, finished
 from analysis.selection import MAX_ARMS, shown_arms
 from analysis.traces import ITERATION
 from analysis.warnings.alarms import HORIZON
@@ -17,7 +17,7 @@ def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
     """Say for each arm how many of its finished runs collapsed, when, and how sure the rate is."""
     answers = [Finding(text, "runs.csv") for text in _collapses_at_large(study, runs)]
     shown = shown_arms(study)
-    by_arm = dict(list(runs[runs["outcome"].isin(["ok", "collapsed"])].groupby("arm")))
+    by_arm = dict(list(finished(runs).groupby("arm")))
     for arm in study.arms:
         text = f"{arm}: no run has finished yet."
         if arm in by_arm:
@@ -31,8 +31,8 @@ def _collapses_at_large(study: Study, runs: pd.DataFrame) -> list[str]:
     """Count the arms of a study of many arms by how often they collapsed."""
     if len(study.arms) <= MAX_ARMS:
         return []
-    finished = runs[runs["outcome"].isin(["ok", "collapsed"])]
-    share = finished["collapse"].notna().groupby(finished["arm"]).mean()
+    ended = finished(runs)
+    share = ended["collapse"].notna().groupby(ended["arm"]).mean()
     held, all_fell = int((share == 0).sum()), int((share == 1).sum())
     return [
         f"Of {len(share)} arms with finished runs, {held} held in all of them, "

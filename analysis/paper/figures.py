@@ -11,7 +11,7 @@ from analysis.claims import Open
 from analysis.figures.panels import PAGE, few_colours, render
 from analysis.paper import outcomes, reward_models
 from analysis.paper.curves import COLLAPSE, STARTS, WITH_VALUES, Draw, Studies, curves, long_run, tails
-from analysis.runs import Study
+from analysis.runs import Study, finished
 from workbench.glossary import PAPER_FOUR
 
 PLACES = {
@@ -143,11 +143,11 @@ def draw_figure(figure: PaperFigure, open_study: Open, width: float = PAGE) -> t
     Raises:
         LookupError: if nothing is there to draw.
     """
-    studies = {number: finished(open_study(number).study) for number in figure.needs}
+    studies = {number: _finished(open_study(number).study) for number in figure.needs}
     told = []
     for number in figure.also:
         try:
-            studies[number] = finished(open_study(number).study)
+            studies[number] = _finished(open_study(number).study)
         except LookupError as error:
             told.append(f"Not drawn: {error.args[0]}.")
     if not studies:
@@ -156,13 +156,13 @@ def draw_figure(figure: PaperFigure, open_study: Open, width: float = PAGE) -> t
     return figure.draw(studies, width), " ".join(filter(None, caption))
 
 
-def finished(study: Study) -> Study:
+def _finished(study: Study) -> Study:
     """Return a study with those runs alone that have ended, in the looks of the paper's arms.
 
     Raises:
         LookupError: if there are none.
     """
-    runs = study.runs[study.runs["outcome"].isin(("ok", "collapsed"))].reset_index(drop=True)
+    runs = finished(study.runs).reset_index(drop=True)
     if not len(runs):
         raise LookupError(f"study {study.name} has no finished run")
     return replace(study, runs=runs, spec=study.spec | {"places": PLACES})

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.claims import Open
+from analysis.runs import finished
 
 ROOT = Path(__file__).parents[2]
 RULES = "analysis/claims.py"
@@ -31,7 +32,7 @@ def facts_of_runs(open_study: Open, numbers: Sequence[str]) -> dict[str, Any]:
             study = open_study(number).study
         except LookupError:
             continue
-        ended = study.runs[study.runs["outcome"].isin(("ok", "collapsed"))]
+        ended = finished(study.runs)
         if len(ended):
             names.append(study.name)
             tables.append(ended.reindex(columns=COLUMNS))
