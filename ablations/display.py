@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablations.folder import Outline
-from ablations.records import DONE, Status
+from ablations.records import Status
 from ablations.standings import Standing, counts, standings
 from workbench.progress import in_words
 
@@ -59,7 +59,7 @@ class Display:
             self._live.update(self.view(statuses, done, left), refresh=True)
         elif time.monotonic() - self._line > QUIET_SECONDS:
             self._line = time.monotonic()
-            ended = sum(status.state in DONE for status in statuses)
+            ended = sum(status.is_done for status in statuses)
             self.say(
                 f"{ended}/{len(statuses)} cells, {done}/{self._total} iterations{left and ', '}{left}"
             )
@@ -80,14 +80,14 @@ class Display:
         return Group(table, *_best_and_worst(standings(statuses)))
 
     def _announce(self, statuses: list[Status]) -> None:
-        ended = {status.cell.name: status for status in statuses if status.state in (*DONE, "failed")}
+        ended = {status.cell.name: status for status in statuses if status.is_over}
         for name in ended if self._finished is not None else ():
             if name not in (self._finished or ()):
                 self.say(f"{name}: {describe(ended[name])}")
         self._finished = set(ended)
 
     def _done(self, status: Status) -> int:
-        return self._outline.iterations if status.state in (*DONE, "failed") else status.iteration
+        return self._outline.iterations if status.is_over else status.iteration
 
     def _left(self, done: int) -> str:
         """Extrapolate from the iterations since this command began to train."""

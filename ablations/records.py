@@ -40,6 +40,16 @@ class Status:
     heard_at: float | None = None
     seconds: float | None = None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether its run came to its end."""
+        return self.state in DONE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody has to work on it any more, since it is done or has failed."""
+        return self.is_done or self.state == "failed"
+
 
 @dataclass(frozen=True)
 class Outcome:

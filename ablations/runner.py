@@ -26,7 +26,7 @@ from ablations.plan import (
     tracking_store,
 )
 from ablations.preparation import check_inputs, prepare_models
-from ablations.records import DONE, Status
+from ablations.records import Status
 from ablations.storage import open_storage, require_shareable
 from ablations.study import Study
 from ablations.supervisor import Supervisor
@@ -94,13 +94,13 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
             share(trials, plan)
         trials.sweep()
         trials.enqueue("missing", "failed")
-        if any(status.state not in DONE for status in trials.status()):
+        if not all(status.is_done for status in trials.status()):
             prepared = prepare_study(folder, plan, task)
             if not trials.is_on_disk:
                 share(trials, plan, prepared)
             Supervisor(trials, options.launcher, make_job(folder, plan), options.workers).run()
         statuses = trials.status()
-        for done in (status.cell for status in statuses if status.state in DONE):
+        for done in (status.cell for status in statuses if status.is_done):
             folder.tidy(done)
         return statuses
 
@@ -127,7 +127,7 @@ def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], E
         is_begun = folder.file.is_file()
         return look_at_trials(folder, plan.outline).status() if is_begun else _unbegun(plan)
 
-    left = [plan.stand_in(status.cell) for status in look() if status.state not in DONE]
+    left = [plan.stand_in(status.cell) for status in look() if not status.is_done]
     cost = estimate(folder, plan, left, options.workers) if left else None
     return look(), cost
 

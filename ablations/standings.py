@@ -112,13 +112,13 @@ def seconds_left(statuses: Sequence[Status]) -> float | None:
     """
     taken = [status.seconds for status in statuses if status.seconds]
     busy = sum(status.state == "running" for status in statuses)
-    todo = sum(status.state not in (*DONE, "failed") for status in statuses)
+    todo = sum(not status.is_over for status in statuses)
     return fmean(taken) * todo / busy if taken and busy else None
 
 
 def estimate_lines(statuses: Sequence[Status], estimate: "Estimate | None", workers: int) -> list[str]:
     """Say what is left to do and what it costs."""
-    done = sum(status.state in DONE for status in statuses)
+    done = sum(status.is_done for status in statuses)
     counted = f"{len(statuses)} cells, {done} done"
     if estimate is None:
         return [f"{counted}: nothing to run"]

@@ -8,7 +8,7 @@ from itertools import count
 
 from ablations.display import Display
 from ablations.launchers.base import Job, Launcher, Worker
-from ablations.records import DONE, Status
+from ablations.records import Status
 from ablations.trials import Trials
 
 POLL_SECONDS = 0.5
@@ -115,4 +115,4 @@ class Supervisor:
 
 
 def _is_unfinished(statuses: list[Status]) -> bool:
-    return any(status.state not in (*DONE, "failed") for status in statuses)
+    return not all(status.is_over for status in statuses)

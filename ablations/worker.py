@@ -20,7 +20,7 @@ from ablations.opening import open_trials
 from ablations.plan import Plan, require_plan, tracking_store
 from ablations.processes import Process
 from ablations.pruners import make_pruner
-from ablations.records import DONE, Claim, Outcome
+from ablations.records import Claim, Outcome
 from ablations.storage import StorageError, patiently
 from ablations.trials import Trials
 from workbench.checkpoint import CheckpointError, last_iteration
@@ -84,7 +84,7 @@ class Worker:
             if claim := self._next(trials):
                 if status := self._work_off(claim, trials):
                     return status
-            elif not until_done or _is_over(trials):
+            elif not until_done or all(status.is_over for status in trials.status()):
                 return 0
             else:
                 time.sleep(IDLE_SECONDS)
@@ -212,10 +212,6 @@ def main() -> int:
     settle_process()
     folder = find_study(given.home, given.study)
     return work(folder, stop, name=given.name, until_done=given.until_done)
-
-
-def _is_over(trials: Trials) -> bool:
-    return all(status.state in (*DONE, "failed") for status in trials.status())
 
 
 def _give_up(error: Exception) -> int:

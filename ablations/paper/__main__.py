@@ -13,7 +13,6 @@ from ablations.folder import StudyFolder
 from ablations.opening import look_at_trials
 from ablations.paper.settings import SETTINGS
 from ablations.paper.studies import paper_studies
-from ablations.records import DONE
 from ablations.runner import Options, ablate
 from ablations.study import Study
 from ablations.study_files import parse_changes
@@ -54,7 +53,7 @@ def run(given: argparse.Namespace) -> bool:
         print(f"{study.name}, {number} of {len(studies)}: {study.question}{time_left}", flush=True)
         if left[study.name]:
             options = Options(workers=given.workers, threads=1, command=COMMAND)
-            is_failed |= any(status.state not in DONE for status in ablate(study, given.home, options))
+            is_failed |= any(not status.is_done for status in ablate(study, given.home, options))
             done += left[study.name]
     return is_failed
 
@@ -64,7 +63,7 @@ def _left(study: Study, home: Path) -> int:
     folder = StudyFolder(home, study.name)
     begun = look_at_trials(folder, folder.outline()).status() if folder.file.is_file() else []
     cells = (len(study.arms) - len(study.lent)) * len(study.seeds)
-    done = sum(study.ppo.iterations if s.state in DONE else s.iteration for s in begun)
+    done = sum(study.ppo.iterations if s.is_done else s.iteration for s in begun)
     return cells * study.ppo.iterations - done
 
 

@@ -27,7 +27,7 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
         show({"study": folder.name, "iterations": iterations, **status_facts(statuses)}, as_json)
     else:
         print_outcome(statuses, iterations)
-        is_done = all(status.state in ("ok", "collapsed") for status in statuses)
+        is_done = all(status.is_done for status in statuses)
         page = folder.report / "report.html"
         typer.echo(f"report: {page}" if is_done else f"go on with: {outline.command}")
 
