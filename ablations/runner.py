@@ -88,7 +88,8 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
     """
     with begun(study, home, options) as (folder, plan, task):
         for arm, recipe in study.recipes.items():
-            say(f"arm {arm}: {sentence}" if (sentence := recipe.stillness(study.ppo.iterations)) else "")
+            if stillness := recipe.stillness(study.ppo.iterations):
+                say(f"arm {arm}: {stillness}")
         trials = open_trials(folder, plan)
         if not trials.is_on_disk:
             share(trials, plan)
