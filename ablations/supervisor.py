@@ -41,7 +41,8 @@ class Supervisor:
     job: Job
     workers: int
     _running: list[Worker] = field(default_factory=list, init=False)
-    _early: list[list[int]] = field(default_factory=list, init=False)
+    _reached: list[int] = field(default_factory=list, init=False)
+    _early_deaths: int = field(default=0, init=False)
     _swept: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -75,11 +76,11 @@ class Supervisor:
         ended = [worker for worker in self._running if worker.exit_status() is not None]
         self._running = [worker for worker in self._running if worker not in ended]
         for worker in ended:
-            status = worker.exit_status() or 0
-            if status > 0:
-                raise StoppedError(worker.last_words() or f"{worker.name} ended with {status}")
-            if status < 0:
-                self._count_early_death(-status, [status.iteration for status in statuses])
+            exit_status = worker.exit_status() or 0
+            if exit_status > 0:
+                raise StoppedError(worker.last_words() or f"{worker.name} ended with {exit_status}")
+            if exit_status < 0:
+                self._count_early_death(-exit_status, [status.iteration for status in statuses])
         if ended or time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
             self.trials.sweep()
@@ -95,8 +96,10 @@ class Supervisor:
             self._running.append(self.launcher.start(next(self._names), self.job))
 
     def _count_early_death(self, signal_number: int, iterations: list[int]) -> None:
-        self._early = [known for known in self._early if known == iterations] + [iterations]
-        if len(self._early) >= EARLY_DEATHS:
+        """Stop the study if workers are killed again and again while no cell gets any further."""
+        self._early_deaths = self._early_deaths + 1 if iterations == self._reached else 1
+        self._reached = iterations
+        if self._early_deaths >= EARLY_DEATHS:
             raise StoppedError(
                 f"{EARLY_DEATHS} workers were killed by signal {signal_number} before they got anywhere"
             )
