@@ -18,10 +18,12 @@ PATIENCE = 1000
 """Draws in a row that give no new recipe, after which there is none left to find."""
 TRIES = 1000
 """Draws of the hyper-parameters of one set of tricks, until they fit the rollout size."""
+Attempt = Callable[[UpdateLines], None]
+"""Raises ValueError for tricks that the study's other settings do not allow."""
 
 
 @dataclass(frozen=True)
-class Draft(UpdateLines):
+class Candidate(UpdateLines):
     """Tricks with settings that may still be redrawn: a recipe, but cheap to make.
 
     Attributes:
@@ -31,9 +33,7 @@ class Draft(UpdateLines):
     tricks: tuple[Trick, ...]
 
 
-def draw_arms(
-    base: Recipe, factors: Sequence[Factor], seed: int, attempt: Callable[[UpdateLines], None]
-) -> Iterator[Arm]:
+def draw_arms(base: Recipe, factors: Sequence[Factor], seed: int, attempt: Attempt) -> Iterator[Arm]:
     """Yield random arms, all different recipes; the first n are the same however many are taken.
 
     Args:
@@ -80,10 +80,7 @@ def draw_value(hyper: Hyper, own: Value, chance: random.Random) -> Value:
 
 
 def _draw(
-    base: Recipe,
-    levels: Sequence[Level],
-    chance: random.Random,
-    attempt: Callable[[UpdateLines], None],
+    base: Recipe, levels: Sequence[Level], chance: random.Random, attempt: Attempt
 ) -> tuple[Arm, str] | None:
     """Draw settings of these tricks; None if they cannot be together, or no settings are found."""
     try:
@@ -95,12 +92,13 @@ def _draw(
     for _ in range(TRIES):
         settings = _draw_settings(present, listed, chance)
         try:
-            draft = Draft(tuple(trick.fresh(**settings.get(trick.name, {})) for trick in present.tricks))
-            attempt(draft)
+            tricks = (trick.fresh(**settings.get(trick.name, {})) for trick in present.tricks)
+            candidate = Candidate(tuple(tricks))
+            attempt(candidate)
         except ValueError:
             continue
         drawn = {f"{name}.{key}": v for name, own in settings.items() for key, v in own.items()}
-        return arm.model_copy(update={"with_": {**arm.with_, **drawn}}), _contents(draft)
+        return arm.model_copy(update={"with_": {**arm.with_, **drawn}}), _contents(candidate)
     return None
 
 

@@ -1,6 +1,6 @@
 """The designs that a study file can ask for: each generates arms around one published recipe."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import combinations, product
 from math import prod
@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from ablations.arms import Arm
-from ablations.designs.draws import draw_arms
+from ablations.designs.draws import Attempt, draw_arms
 from ablations.designs.factors import Factor, make_factor, of_trick, recipe_tricks, refuse_dependent
 from ablations.designs.fractions import Fraction, fraction
 from ablations.designs.keys import Factors, Tricks
@@ -19,12 +19,9 @@ from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
 from workbench.settings import Settings, sentence
 from workbench.tricks import TEXTBOOK
-from workbench.update_lines import UpdateLines
 
 MOST_ARMS = 4096
 """A design of more arms is a slip of the pen."""
-Attempt = Callable[[UpdateLines], None]
-"""Raises ValueError for tricks that the study's other settings do not allow."""
 
 
 class Design(Settings):
