@@ -1,4 +1,4 @@
-"""Search studies: which parameters mattered (fANOVA, PED-ANOVA), and how each trial ended by them.
+"""Search studies: which parameters mattered, by fANOVA and PED-ANOVA.
 
 Importances are for what a sampler drew. On a design they mislead: of a leave-one-out study with effects
 of 4, 2, 0.1 and −0.1, PED-ANOVA, Optuna's default, gives more than 0.9 to the last.
@@ -27,7 +27,6 @@ LOG_SPAN = 10.0
 """A positive parameter whose values span more than this factor is put on a logarithmic scale."""
 
 IMPORTANCE_COLUMNS = ["parameter", "fanova", "ped_anova", "n"]
-SLICE_COLUMNS = ["arm", "parameter", "value", "objective"]
 
 Point = dict[str, bool | int | float | str]
 
@@ -168,22 +167,3 @@ def trials(study: Study, metric: str) -> tuple[list[Point], FloatArray]:
 
 def _is_finite(value: Level) -> TypeGuard[bool | int | float | str]:
     return value is not None and (isinstance(value, str) or math.isfinite(value))
-
-
-def slices(study: Study, metric: str) -> pd.DataFrame:
-    """Tabulate every parameter of every trial next to the metric, for a scatter plot a parameter.
-
-    Returns:
-        SLICE_COLUMNS; value is a number, a truth value or a text. Empty for a design.
-    """
-    if design_of(study).kind != "search":
-        return pd.DataFrame(columns=SLICE_COLUMNS)
-    points, objective = trials(study, metric)
-    values = mean(floats(final_values(study, metric)))
-    arms = [arm for arm, value in zip(study.arms, values, strict=True) if np.isfinite(value)]
-    rows = [
-        (arm, name, value, ends)
-        for arm, point, ends in zip(arms, points, objective, strict=True)
-        for name, value in point.items()
-    ]
-    return pd.DataFrame(rows, columns=SLICE_COLUMNS)

@@ -65,7 +65,6 @@ def test_a_trial_is_the_mean_of_its_seeds_and_one_that_failed_is_left_out() -> N
     study = made_study({GOLD: gold}, ["t0", "t1", "t2"], design=SEARCH, params=params)
     points, objective = importance.trials(study, GOLD)
     assert objective.tolist() == [2.0, 2.0] and len(points) == 2
-    assert importance.slices(study, GOLD).query("parameter == 'a.x'")["arm"].tolist() == ["t0", "t1"]
 
 
 def test_designs_get_no_importances_and_are_told_why(study: Study) -> None:
@@ -73,7 +72,7 @@ def test_designs_get_no_importances_and_are_told_why(study: Study) -> None:
         "No importances: they mislead on designs (this one is named)"
     )
     assert list(importance.importances(study, GOLD).columns) == importance.IMPORTANCE_COLUMNS
-    assert len(importance.importances(study, GOLD)) == len(importance.slices(study, GOLD)) == 0
+    assert len(importance.importances(study, GOLD)) == 0
     assert len(pareto.pareto(study)) == 0
 
 
@@ -81,7 +80,6 @@ def test_few_trials_get_no_importances_and_are_told_why() -> None:
     few = search_study(19)
     assert importance.refusal(few) == "No importances: 19 trials are fewer than 20."
     assert len(importance.importances(few, GOLD)) == 0
-    assert len(importance.slices(few, GOLD)) > 0
 
 
 def test_the_pareto_front_is_of_the_trials_that_keep_the_constraint() -> None:
