@@ -26,7 +26,7 @@ FOREST_COLUMNS = [
 ]
 
 
-def arm_table(study: Study) -> pd.DataFrame:
+def final_table(study: Study) -> pd.DataFrame:
     """Tabulate each arm's final metrics.
 
     Returns:

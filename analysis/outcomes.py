@@ -17,7 +17,7 @@ def outcome_table(study: Study, arms: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         study: of which the runs that finished are counted.
-        arms: of `effects.arm_table`, for the win rate with its interval.
+        arms: of `effects.final_table`, for the win rate with its interval.
     Returns:
         COLUMNS, one row an arm that has recorded all three shares; n counts its seeds.
     """

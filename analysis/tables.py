@@ -43,7 +43,7 @@ class Tables:
     @cached_property
     def arms(self) -> pd.DataFrame:
         """A row an arm and final metric: mean over seeds with its interval."""
-        return effects.arm_table(self._study)
+        return effects.final_table(self._study)
 
     @cached_property
     def effects(self) -> pd.DataFrame:
