@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.evidence import Arms
-from analysis.intervals import FloatArray
+from analysis.intervals import FloatArray, IntArray
 from analysis.traces import Traces, traces_of
 from analysis.warnings import forecast, roc
 from analysis.warnings.alarms import HORIZON, alarm_times_of
@@ -42,7 +42,7 @@ def areas_by_seed(traces: Traces, monitor: str) -> FloatArray:
     return np.array([_area(pairs, seed, one) for one in np.unique(seed)])
 
 
-def _area(pairs: roc.Pairs, seed: "np.ndarray[tuple[int], np.dtype[np.int64]]", own: int) -> float:
+def _area(pairs: roc.Pairs, seed: IntArray, own: int) -> float:
     is_own = seed == own
     mine = pairs.only(is_own[:, None] & is_own)
     others = pairs.only(~is_own[:, None] & ~is_own)
