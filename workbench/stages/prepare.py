@@ -12,7 +12,7 @@ from workbench.models import Policy, Scorer
 from workbench.sampling import sample, uniform
 from workbench.seeding import derive
 from workbench.settings import ModelSettings, PrepareSettings
-from workbench.stages.fit import require_fit
+from workbench.stages.compatibility import require_fit
 from workbench.stages.model_cache import ModelCache, facts_of, hash_of, hash_of_model
 from workbench.stages.pretrain import held_out_perplexity, pretrain
 from workbench.stages.reward_model import RewardModelTraining, measure, train_reward_model

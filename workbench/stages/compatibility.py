@@ -1,4 +1,4 @@
-"""Whether the texts of a task fit the models that they go through."""
+"""Whether a task and given models go together: room for the texts, one score, one tokenizer."""
 
 import math
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from workbench.loading import load_config, load_vocabulary
 from workbench.settings import PrepareSettings
 from workbench.tasks.base import Task
 
-OTHERS = 0.1
-"""Largest share of tokens, special ones added or renamed, that two copies of a tokenizer differ in."""
+TOLERATED_SHARE = 0.1
+"""Of a tokenizer's tokens may be numbered otherwise in a copy of it: special ones added or renamed."""
 
 
 def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> None:
@@ -66,7 +66,7 @@ def require_one_tokenizer(task: Task, path: str) -> None:
     """
     own, theirs = task.tokenizer.get_vocab(), load_vocabulary(path)
     others = sum(theirs.get(token) != number for token, number in own.items())
-    if theirs and others > OTHERS * len(own):
+    if theirs and others > TOLERATED_SHARE * len(own):
         raise ValueError(
             f"the tokenizer in {path} numbers {others} of the task's {len(own)} tokens otherwise, or "
             "lacks them; task, policy and reward model need one tokenizer"
@@ -75,13 +75,9 @@ def require_one_tokenizer(task: Task, path: str) -> None:
 
 def _capacities(task: Task, settings: PrepareSettings) -> Iterator[tuple[str, float, int]]:
     """Yield name, context and vocabulary of every model that the task's texts go through."""
-    policy, given = (
-        settings.policy,
-        (settings.policy.path, settings.reward_model.path),
-    )
-    if not policy.path:
-        yield "the policy", policy.context, len(task.tokenizer)
-    for path in filter(None, given):
+    if not settings.policy.path:
+        yield "the policy", settings.policy.context, len(task.tokenizer)
+    for path in filter(None, (settings.policy.path, settings.reward_model.path)):
         config = load_config(path)
         context = getattr(config, "max_position_embeddings", None) or math.inf
         yield f"the model in {path}", context, config.vocab_size
