@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from workbench.collapse import Collapse, CollapseWatch, Record, find_collapse
+from workbench.checkpoint import Record
+from workbench.collapse import Collapse, CollapseWatch, find_collapse
 from workbench.settings import CollapseRule
 
 GOLD_ERROR = 0.1

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from workbench.checkpoint import Record
 from workbench.glossary import CAP
 from workbench.settings import CollapseRule
 
-Record = tuple[int, dict[str, float]]
 Metrics = dict[str, float]
 Condition = Callable[[Metrics, Metrics], bool]
 """Whether a record is bad, given its metrics and those of the run's start."""
