@@ -129,34 +129,26 @@ class Run:
         """
         settings = self.settings
         self._require_room()
-        progress = load_checkpoint(self.folder, self.ppo, self.fingerprint)
-        progress = progress or Progress(self.fingerprint, 0, [])
-        require_same(progress.iteration, f"the checkpoint that they see in {self.folder}")
-        self.history = progress.history
-        tracker.log(self.history)
+        progress = self._take_up(tracker)
         prune = self.pruner.start(self.evaluator.gold_error()) if self.pruner else lambda record: None
         pruned = next(filter(None, map(prune, self.history)), None)
-        is_over = bool(pruned or (self.history and has_diverged(self.history[-1][1])))
-        span = range(progress.iteration, progress.iteration if is_over else settings.iterations)
+        last = progress.iteration if self._is_over(pruned) else settings.iterations
+        span = range(progress.iteration, last)
         for k in track(span, total=len(span), title=f"{self.recipe.name}/s{self.seed}"):
-            self.history.append((k, self._iterate(k)))
-            tracker.log(self.history[-1:])
+            self._record(k, self._iterate(k), tracker)
             progress.iteration = k + 1
             pruned = prune(self.history[-1])
-            is_over = bool(pruned or has_diverged(self.history[-1][1]))
-            stop = any(collect(is_interrupted()))
-            is_last = k + 1 == settings.iterations
-            if stop or is_over or is_last or (k + 1) % settings.checkpoint_every == 0:
-                if is_main():
-                    save_checkpoint(self.folder, self.ppo, progress)
+            is_over, stop = self._is_over(pruned), any(collect(is_interrupted()))
+            is_due = k + 1 == settings.iterations or (k + 1) % settings.checkpoint_every == 0
+            if is_main() and (stop or is_over or is_due):
+                save_checkpoint(self.folder, self.ppo, progress)
             if is_over:
                 break
             if stop:
                 raise Interrupted(f"stopped after iteration {k + 1} of {settings.iterations}")
         is_trained = progress.iteration == settings.iterations
         if (is_trained or pruned) and self.history[-1][0] < progress.iteration:
-            self.history.append((progress.iteration, finite(self.evaluator.metrics())))
-            tracker.log(self.history[-1:])
+            self._record(progress.iteration, finite(self.evaluator.metrics()), tracker)
         return self._result(None if is_trained else pruned)
 
     @cached_property
@@ -227,6 +219,23 @@ class Run:
     @cached_property
     def _train_prompts(self) -> list[Tokens]:
         return self.task.train_prompts()
+
+    def _take_up(self, tracker: Tracker) -> Progress:
+        """Go back to the last checkpoint, if there is one; every process has to see the same."""
+        progress = load_checkpoint(self.folder, self.ppo, self.fingerprint)
+        progress = progress or Progress(self.fingerprint, 0, [])
+        require_same(progress.iteration, f"the checkpoint that they see in {self.folder}")
+        self.history = progress.history  # one list: what is recorded is in the next checkpoint
+        tracker.log(self.history)
+        return progress
+
+    def _record(self, step: int, metrics: dict[str, float], tracker: Tracker) -> None:
+        self.history.append((step, metrics))
+        tracker.log(self.history[-1:])
+
+    def _is_over(self, pruned: Collapse | None) -> bool:
+        """Say whether the run ends before its last iteration: pruned, or its numbers not finite."""
+        return bool(pruned or (self.history and has_diverged(self.history[-1][1])))
 
     def _iterate(self, k: int) -> dict[str, float]:
         """Evaluate if it is time, then do iteration k; return its record."""
