@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.catalogue.describe import find_trick, monitors_page
+from workbench.catalogue.describe import find_trick
+from workbench.catalogue.metrics import monitors_page
 from workbench.catalogue.pages import WHEN, recipes_page, tricks_page
 from workbench.catalogue.synonyms import SYNONYMS
 from workbench.names import unknown

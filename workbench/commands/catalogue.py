@@ -144,7 +144,7 @@ def list_metrics(
     """
     from dataclasses import asdict
 
-    from workbench.catalogue.describe import metric_table, monitors_page
+    from workbench.catalogue.metrics import metric_table, monitors_page
     from workbench.glossary import GLOSSARY
 
     if as_markdown:
