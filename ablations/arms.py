@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 
 from workbench.names import unknown
-from workbench.recipe import Recipe, make_trick
+from workbench.recipe import Recipe, by_trick
 from workbench.registry import registry
 from workbench.settings import Settings
 from workbench.trick import Value
@@ -65,29 +65,14 @@ def change_recipe(recipe: Recipe, values: Mapping[str, Value], without: Sequence
     Raises:
         ValueError: for an unknown name, a value outside its domain, or tricks that exclude each other.
     """
-    fields = _by_trick(values)
-    for name in fields:
+    names = list(by_trick(values))
+    for name in names:
         if name not in registry():
             raise ValueError(unknown("trick", name, registry()))
         if name in without:
             raise ValueError(f"{name} stands both in 'with' and in 'without'")
-    _refuse_rivals(list(fields))
-    fewer = recipe.without(*without)
-    present = {trick.name: trick for trick in fewer.tricks}
-    return fewer.plus(*(make_trick(n, own, base=present.get(n)) for n, own in fields.items()))
-
-
-def _by_trick(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
-    """Gather the fields to set by trick; one that is only to be there has none."""
-    fields: dict[str, dict[str, Value]] = {}
-    for key, value in values.items():
-        trick, _, field_name = key.partition(".")
-        own = fields.setdefault(trick, {})
-        if field_name:
-            own[field_name] = value
-        elif value is not True:
-            raise ValueError(f"'{key}: {value}' says no field; write '{key}.<field>' or true")
-    return fields
+    _refuse_rivals(names)
+    return recipe.without(*without).set(values)
 
 
 def _refuse_rivals(names: Sequence[str]) -> None:

@@ -20,7 +20,6 @@ from workbench.locks import write_whole
 from workbench.plugins import source_hash
 from workbench.recipe import Recipe
 from workbench.tasks import task_settings
-from workbench.tracking.store import Store, default_store
 from workbench.trick import Value
 
 GRACE_SECONDS = 60.0
@@ -190,11 +189,6 @@ def agree(folder: StudyFolder, plan: Plan) -> Plan:
     plan = compare(folder, plan)
     write_whole(folder.file, plan.content())
     return plan
-
-
-def tracking_store(folder: StudyFolder, uri: str | None) -> Store:
-    """Return a study's MLflow store: the home folder's, or another."""
-    return default_store(folder.home, uri)
 
 
 def open_study(

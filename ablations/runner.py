@@ -16,15 +16,7 @@ from ablations.launchers.base import Launcher, make_job
 from ablations.launchers.local import Local
 from ablations.lending import require_lenders
 from ablations.opening import look_at_trials, open_trials
-from ablations.plan import (
-    GRACE_SECONDS,
-    ChangedStudyError,
-    Plan,
-    agree,
-    compare,
-    make_plan,
-    tracking_store,
-)
+from ablations.plan import GRACE_SECONDS, ChangedStudyError, Plan, agree, compare, make_plan
 from ablations.preparation import check_inputs, prepare_models
 from ablations.records import Status
 from ablations.storage import open_storage, require_shareable
@@ -35,7 +27,7 @@ from workbench.progress import say
 from workbench.signals import sigterm_as_ctrl_c
 from workbench.stages.prepare import Prepared
 from workbench.tasks.base import Task
-from workbench.tracking.store import EXPERIMENT_TAG_LIMIT
+from workbench.tracking.store import EXPERIMENT_TAG_LIMIT, default_store
 
 
 @dataclass(frozen=True)
@@ -150,7 +142,7 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
         plan = compare(folder, _plan(study, options))
         require_lenders(home, plan)
         open_storage(plan.storage, folder.journal)
-        store = tracking_store(folder, plan.tracking_uri)
+        store = default_store(folder.home, plan.tracking_uri)
         experiment = store.create_experiment(study.name)
         store.create_experiment(f"{study.name}/summary")
         _refuse_strangers(store.runs(experiment), plan)
@@ -162,7 +154,7 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
 def prepare_study(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepared:
     """Prepare the models that all arms share, unless that was done, and describe them in MLflow."""
     prepared = folder.read_prepared() or prepare_models(folder, plan, task)
-    store = tracking_store(folder, plan.tracking_uri)
+    store = default_store(folder.home, plan.tracking_uri)
     store.tag_experiment(folder.name, {"workbench.prepared": prepared_tag(prepared.facts)})
     return prepared
 

@@ -17,7 +17,7 @@ from ablations.cells import Cell
 from ablations.folder import StudyFolder, find_study
 from ablations.liveness import Pulse, Stop
 from ablations.opening import open_trials
-from ablations.plan import Plan, require_plan, tracking_store
+from ablations.plan import Plan, require_plan
 from ablations.processes import Process
 from ablations.pruners import make_pruner
 from ablations.records import Claim, Outcome
@@ -30,14 +30,17 @@ from workbench.parallel import broadcast, is_main, leave, processes
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tracking.run_log import RunLog
+from workbench.tracking.store import default_store
 from workbench.train_one import save_policy
 from workbench.training import Interrupted, NoTracker, Run, make_accelerator
 
 STOPPED = 3
 """Exit status of a worker that could not go on although no trial failed; its last line says why."""
-PARTED = -1
-"""A run failed on several processes, which therefore end; a new worker goes on."""
 IDLE_SECONDS = 2.0
+
+
+class Parted(Exception):
+    """A run failed on several processes, which therefore end; a new worker goes on."""
 
 
 @dataclass
@@ -69,26 +72,24 @@ class Worker:
         if not is_main():
             return self._follow()
         try:
-            trials = patiently(lambda: open_trials(self.folder, self.plan))
-            status = self._lead(trials, until_done)
-        except StorageError as error:
+            self._lead(patiently(lambda: open_trials(self.folder, self.plan)), until_done)
+        except Parted:
+            return 0
+        except (CheckpointError, StorageError) as error:
             return _give_up(error)
-        if status == 0:
-            broadcast(None)
-            leave()
-        return max(status, 0)
+        broadcast(None)
+        leave()
+        return 0
 
-    def _lead(self, trials: Trials, until_done: bool) -> int:
-        """Claim and train; 0, `STOPPED`, or `PARTED` where the other processes are gone."""
+    def _lead(self, trials: Trials, until_done: bool) -> None:
+        """Claim and train until nothing waits, or a stop is asked for."""
         while not self.stop.is_asked:
             if claim := self._next(trials):
-                if status := self._work_off(claim, trials):
-                    return status
+                self._work_off(claim, trials)
             elif not until_done or all(status.is_over for status in trials.status()):
-                return 0
+                return
             else:
                 time.sleep(IDLE_SECONDS)
-        return 0
 
     def _follow(self) -> int:
         """Train what the main process claims, until it claims nothing more, or a run fails on both."""
@@ -111,22 +112,24 @@ class Worker:
         trials.enqueue("missing")
         return trials.claim(self.process)
 
-    def _work_off(self, claim: Claim, trials: Trials) -> int:
-        """Train the cells of a claim; 0, or what `_lead` returns."""
+    def _work_off(self, claim: Claim, trials: Trials) -> None:
+        """Train the cells of a claim, as far as each comes to its end."""
         while not claim.is_over:
             cell = claim.cell
             ended = self._train(claim, trials)
-            if isinstance(ended, int):
-                return ended
+            if ended is None:
+                return
             trials.record(claim, ended)
             self.folder.tidy(cell)
-        return 0
 
-    def _train(self, claim: Claim, trials: Trials) -> Outcome | int:
+    def _train(self, claim: Claim, trials: Trials) -> Outcome | None:
         """Train one cell; a run that fails, or is to stop, leaves the others alone.
 
         Returns:
-            how the run ended; or, if it did not, an exit status.
+            how the run ended; None if it was given back or failed.
+        Raises:
+            CheckpointError: if the disk does not take its checkpoint; the cell is given back.
+            Parted: if the run failed, and the other processes that trained it are gone.
         """
         broadcast((claim.cell, claim.parameters))
         log = self._log(claim)
@@ -137,16 +140,18 @@ class Worker:
             save_policy(log.run)
         except Interrupted:
             trials.give_back(claim)
-            return 0
-        except CheckpointError as error:
+            return None
+        except CheckpointError:
             trials.give_back(claim)
-            return _give_up(error)
+            raise
         except Exception as error:
             if processes() > 1 and not is_expected(error):
                 traceback.print_exc()  # perhaps another process died, which is no fault of the cell
                 signal.raise_signal(signal.SIGABRT)
             trials.fail(claim, one_sentence(error))
-            return PARTED if processes() > 1 else 0  # the others have failed as well, or wait in vain
+            if processes() > 1:
+                raise Parted from error  # the others have failed as well, or wait in vain
+            return None
         state: Literal["ok", "collapsed"] = "collapsed" if result.collapse else "ok"
         reached = result.history[-1][0]
         return Outcome(state, result.final, run_id, reached, result.stopped_at)
@@ -183,7 +188,7 @@ class Worker:
         self._prepared = prepared
         self._accelerator = make_accelerator(self.plan.device)
         self._task = make_task(self.plan.study.task)
-        self._store = tracking_store(self.folder, self.plan.tracking_uri)
+        self._store = default_store(self.folder.home, self.plan.tracking_uri)
 
 
 def work(folder: StudyFolder, stop: Stop, *, name: str | None = None, until_done: bool = False) -> int:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.collapse import collapses
 from analysis.intervals import FloatArray, floats
-from analysis.runs import Study
+from analysis.runs import Study, finished
 from analysis.stability import last_iteration
 
 Quantity = Callable[[Study, str], float]
@@ -45,8 +45,7 @@ class Arms:
         Raises:
             LookupError: if no run of the arm has ended.
         """
-        runs = self.study.runs_of(arm)
-        runs = runs[runs["outcome"].isin(("ok", "collapsed"))]
+        runs = finished(self.study.runs_of(arm))
         if not len(runs):
             raise LookupError(f"study {self.study.name} has no finished run of arm {arm}")
         found = [quantity(self.study, str(run_id)) for run_id in runs["run_id"]]

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.collapse import collapses
 from analysis.intervals import BoolArray, FloatArray, IntArray
 from analysis.runs import Study
-from workbench.glossary import metric
+from workbench.glossary import PAPER_FOUR, metric
 
 SECTIONS = ("policy/", "reward/", "ppo/", "eval/")
 """Metrics that are looked at as monitors: what a run records of itself, but neither cost nor outcome."""
@@ -19,6 +19,9 @@ JUDGED = frozenset(
     {"reward/gold", "reward/gap", "eval/gold", "eval/win_rate", "eval/win", "eval/tie", "eval/loss"}
 )
 """Monitors that ask the gold judge, which decides what a collapse is: no news where they warn."""
+
+PAPER_SIX = (*PAPER_FOUR, "ppo/policy_loss", "ppo/value_loss")
+"""Monitors of which "Secrets of RLHF" says whether they warn."""
 
 ITERATION = "iteration"
 """The monitor that knows nothing but the time."""

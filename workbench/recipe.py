@@ -94,15 +94,13 @@ class Recipe(UpdateLines):
     def set(self, values: Mapping[str, Value]) -> "Recipe":
         """Return this recipe with `trick.field` set to each value; a trick it lacks is added.
 
+        Args:
+            values: `trick.field` -> value, or `trick` -> True for a trick as it is.
         Raises:
             ValueError: for an unknown trick or field, or a value outside its domain.
         """
-        changed: dict[str, dict[str, Value]] = {}
-        for key, value in values.items():
-            trick, _, field_name = key.partition(".")
-            changed.setdefault(trick, {})[field_name] = value
         present = {trick.name: trick for trick in self.tricks}
-        return self.plus(*(make_trick(n, v, base=present.get(n)) for n, v in changed.items()))
+        return self.plus(*(make_trick(n, v, base=present.get(n)) for n, v in by_trick(values).items()))
 
     def start(self) -> "Recipe":
         """Return the same recipe with fresh state, for one run."""
@@ -173,6 +171,23 @@ class Recipe(UpdateLines):
                 raise ValueError(
                     f"{trick.name}.{own} must equal {other}, got {pair[0]} and {pair[1]}; set both"
                 )
+
+
+def by_trick(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+    """Gather the fields to set by trick; one that is only to be there has none.
+
+    Raises:
+        ValueError: for a trick without a field whose value is not True.
+    """
+    fields: dict[str, dict[str, Value]] = {}
+    for key, value in values.items():
+        trick, _, field_name = key.partition(".")
+        own = fields.setdefault(trick, {})
+        if field_name:
+            own[field_name] = value
+        elif value is not True:
+            raise ValueError(f"'{key}: {value}' says no field; write '{key}.<field>' or true")
+    return fields
 
 
 def make_trick(name: str, values: Mapping[str, Value], base: Trick | None = None) -> Trick:

@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.panels import PAGE, beside, finite_rows, gap, grid, mark_legend, name_rows, styled
-from analysis.page.stability_findings import PAPER
 from analysis.runs import Study
 from analysis.selection import colour, marker, shown_arms
 from analysis.tables import tables_of
-from analysis.traces import ITERATION
+from analysis.traces import ITERATION, PAPER_SIX
 
 MOST = 12
 """Monitors drawn: the clock, those of the paper, and as many of the leaders as there is room for."""
@@ -24,7 +23,7 @@ _MARKS = ("^", "o", "s")
 def drawn_monitors(ranked: pd.DataFrame) -> list[str]:
     """Choose the monitors to draw from `warnings.ranking`, in its order; none that asks the judge."""
     own = ranked.loc[~ranked["judged"].astype(bool), "monitor"].tolist()
-    fixed = [name for name in own if name in (*PAPER, ITERATION)]
+    fixed = [name for name in own if name in (*PAPER_SIX, ITERATION)]
     leaders = [name for name in own if name not in fixed][: MOST - len(fixed)]
     return [name for name in own if name in fixed or name in leaders]
 

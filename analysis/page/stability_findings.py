@@ -8,9 +8,8 @@ from scipy import stats
 from analysis.page.finding import Finding
 from analysis.runs import Study, finished
 from analysis.selection import MAX_ARMS, shown_arms
-from analysis.traces import ITERATION
+from analysis.traces import ITERATION, PAPER_SIX
 from analysis.warnings.alarms import HORIZON
-from workbench.glossary import PAPER_FOUR
 
 
 def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
@@ -53,9 +52,6 @@ def _collapse_sentence(arm: str, at: "pd.Series[float]", n: int) -> str:
     return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}, at {when} ({sure})."
 
 
-PAPER = (*PAPER_FOUR, "ppo/policy_loss", "ppo/value_loss")
-"""Monitors of which "Secrets of RLHF" says whether they warn: the page speaks of these and the first."""
-
 _UNJUDGED = (
     "There is no gold judge: a run is called collapsed by some of these very monitors, so that one of "
     "them moves before it is no evidence that it warns."
@@ -86,7 +82,7 @@ def warning_findings(study: Study, ranked: pd.DataFrame) -> list[Finding]:
 
 
 def _is_minor(row: "pd.Series[Any]", place: int) -> bool:
-    return place > 0 and row["monitor"] not in PAPER
+    return place > 0 and row["monitor"] not in PAPER_SIX
 
 
 def _warning_sentence(row: "pd.Series[Any]", place: int, count: int) -> str:
