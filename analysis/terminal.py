@@ -1,6 +1,7 @@
 """Compare arms of a study, or two studies, in the terminal: `workbench compare`."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,13 @@ def check_recorded(study: Study, metrics: Sequence[str]) -> None:
     """Refuse a metric that no run has, `mean/` before it or not.
 
     Raises:
-        ValueError: names the first.
+        ValueError: names the first, and the nearest that was recorded.
     """
     for name in (name.removeprefix(MEAN) for name in metrics):
         if name not in study.metric_names:
-            raise ValueError(f"no run of {study.name} recorded {name!r}; see `workbench metrics`")
+            near = get_close_matches(name, sorted(study.metric_names), n=1, cutoff=0.7)
+            hint = f"did you mean {near[0]!r}?" if near else "see `workbench metrics`"
+            raise ValueError(f"no run of {study.name} recorded {name!r}; {hint}")
 
 
 def _is_study(name: str, tracking_uri: str) -> bool:

@@ -1,5 +1,7 @@
 """A row an arm in Markdown: what it reached, what it differs by from the baseline."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from analysis.arm_table import arm_table
 from analysis.comparison import Pair, compare
 from analysis.values import final_values
 from tests.analysis.made_study import made_study
-from tests.analysis.synthetic_store import QUICKSTART
+from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
 from workbench import cli
 
 GOLD = np.array([[1.0, 1.2, 0.5], [1.1, 1.3, 0.7], [0.9, 1.25, 0.3], [1.0, np.nan, 0.52]])
@@ -79,19 +81,40 @@ def test_what_makes_no_table_is_said_in_a_sentence() -> None:
     study = made_study({"final/gold": GOLD[:, :1]}, ["alone"])
     with pytest.raises(ValueError, match="made has no run of alone and of another arm that have ended"):
         arm_table(study, ["final/gold"])
-    with pytest.raises(ValueError, match="no run of made recorded 'eval/glod'"):
-        arm_table(study, ["mean/eval/glod"])
+    with pytest.raises(ValueError, match="no run of made recorded 'eval/kl'; see `workbench metrics`"):
+        arm_table(study, ["mean/eval/kl"])
+    with pytest.raises(ValueError, match="recorded 'final/glod'; did you mean 'final/gold'"):
+        arm_table(study, ["mean/final/glod"])
 
 
-def test_the_command_prints_markdown_with_code_and_date(
-    quickstart: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+Command = Callable[..., list[str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `workbench table` with these arguments; return the lines that it prints."""
+
+    def run(*arguments: str) -> list[str]:
+        monkeypatch.setattr("sys.argv", ["workbench", "table", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def test_without_a_gold_judge_the_command_compares_win_rates(
+    make_store: Callable[[Plan], str], command: Command
 ) -> None:
-    arguments = ["table", QUICKSTART.name, "--also", "final/kl_to_sft", "--tracking-uri", quickstart]
-    monkeypatch.setattr("sys.argv", ["workbench", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert ended.value.code == 0 and lines[0].startswith("| arm | gold score, less `vanilla`'s | p |")
+    plan = Plan(arms={"base": Arm(gain=0.2), "better": Arm(gain=0.9)}, gold=False)
+    lines = command(plan.name, "--tracking-uri", make_store(plan))
+    assert lines[0].startswith("| arm | win rate against SFT, less `base`'s | p |")
+
+
+def test_the_command_prints_markdown_with_code_and_date(quickstart: str, command: Command) -> None:
+    lines = command(QUICKSTART.name, "--also", "final/kl_to_sft", "--tracking-uri", quickstart)
+    assert lines[0].startswith("| arm | gold score, less `vanilla`'s | p |")
     assert lines[1] == "| --- | --: | --: | --: | --: | --: |"
     assert lines[2].startswith("| `vanilla` | – |  | ") and lines[3].startswith("| `ppo_max` | ")
     assert "Code " in lines[-1]

@@ -76,7 +76,10 @@ def table(
     study: Annotated[str, typer.Argument(help="Name of a study; its baseline is compared with.")],
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="Metric to compare, `mean/` before it for its mean over a run (repeatable)."),
+        typer.Option(
+            help="Metric to compare, `mean/` before it for its mean over a run (repeatable); else final"
+            " gold, or the final win rate where a task has no gold judge."
+        ),
     ] = None,
     also: Annotated[
         list[str] | None, typer.Option(help="Metric to tell, and not to compare (repeatable).")
@@ -92,10 +95,11 @@ def table(
     """
     from analysis.arm_table import arm_table
     from analysis.loading import load
+    from analysis.selection import objective
     from workbench.tracking.store import default_store
 
     found = load(study, default_store(home, tracking_uri).uri)
-    typer.echo(arm_table(found, metric or ["final/gold"], also or []).markdown)
+    typer.echo(arm_table(found, metric or [objective(found)], also or []).markdown)
 
 
 def claims(
