@@ -51,7 +51,13 @@ def test_a_reward_model_without_exactly_one_output_is_refused(tmp_path: Path, ou
         policy=ModelSettings(width=8, heads=2, context=CONTEXT),
         reward_model=RewardModelSettings(path=str(folder)),
     )
-    refuse(settings, tmp_path, f"no_reward_model is no reward model: .* says {outputs} outputs")
+    refuse(settings, tmp_path, f"is no reward model: .* GPT2LMHeadModel with {outputs} o")
+
+
+def save_shuffled_tokenizer(folder: Path) -> None:
+    names = sorted(tokenizer().get_vocab())
+    shuffled = WordLevel({name: number for number, name in enumerate(names)}, unk_token=names[0])
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(shuffled)).save_pretrained(folder)
 
 
 @pytest.mark.parametrize("place", ["policy", "reward_model"])
@@ -59,10 +65,16 @@ def test_a_model_with_another_tokenizer_of_the_same_size_is_refused(tmp_path: Pa
     folder = save_model(tiny_gpt2(), tmp_path / "theirs")
     config = json.loads((folder / "config.json").read_text()) | {"id2label": {"0": "score"}}
     (folder / "config.json").write_text(json.dumps(config))
-    names = sorted(tokenizer().get_vocab())
-    shuffled = WordLevel({name: number for number, name in enumerate(names)}, unk_token=names[0])
-    PreTrainedTokenizerFast(tokenizer_object=Tokenizer(shuffled)).save_pretrained(folder)
+    save_shuffled_tokenizer(folder)
     settings = PrepareSettings.model_validate(
         {"policy": {"width": 8, "heads": 2, "context": CONTEXT}} | {place: {"path": str(folder)}}
     )
     refuse(settings, tmp_path, r"the tokenizer in .*theirs numbers [0-9]+ of the task's 12 tokens other")
+
+
+def test_a_smaller_model_with_another_tokenizer_is_told_that_all_need_one(tmp_path: Path) -> None:
+    # "give the task that model's own tokenizer" would take away the policy's
+    folder = save_model(tiny_gpt2(vocabulary=5), tmp_path / "theirs")
+    save_shuffled_tokenizer(folder)
+    settings = PrepareSettings(policy=ModelSettings(path=str(folder), context=CONTEXT))
+    refuse(settings, tmp_path, "task, policy and reward model need one tokenizer")

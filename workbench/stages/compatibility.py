@@ -19,6 +19,8 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
     """
     if settings.reward_model.path:
         require_one_score(settings.reward_model.path)
+    for path in filter(None, (settings.policy.path, settings.reward_model.path)):
+        require_one_tokenizer(task, path)
     texts = [*task.pretraining_texts(), *task.held_out_texts()]
     texts += [(*example.prompt, *example.response) for example in task.demonstrations()]
     prompts = [*task.train_prompts(), *task.eval_prompts()]
@@ -38,8 +40,6 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
                 f"has {longest} tokens and the context of {model} is {context}; use a longer "
                 "context, a lower max_response_tokens or shorter texts"
             )
-    for path in filter(None, (settings.policy.path, settings.reward_model.path)):
-        require_one_tokenizer(task, path)
 
 
 def require_one_score(path: str) -> None:
@@ -50,11 +50,13 @@ def require_one_score(path: str) -> None:
     Raises:
         ValueError: in one sentence.
     """
-    outputs = load_config(path).num_labels
-    if outputs != 1:
+    config = load_config(path)
+    if config.num_labels != 1:
+        kind = " or ".join(config.architectures or ["a model"])
         raise ValueError(
-            f"the model in {path} is no reward model: its configuration says {outputs} outputs; "
-            "it has to be a sequence-classification model with num_labels 1"
+            f"the model in {path} is no reward model: its configuration says {kind} with "
+            f"{config.num_labels} outputs; it has to be a sequence-classification model with "
+            "num_labels 1"
         )
 
 
