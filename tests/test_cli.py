@@ -88,6 +88,8 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
     [
         (["tricks", "show", "value_clp"], "unknown trick 'value_clp'; did you mean 'value_clip'?"),
         (["recipes", "show", "pomax"], "unknown recipe 'pomax'; did you mean 'ppo_max'?"),
+        (["recipes", "show", "PPO-max"], "unknown recipe 'PPO-max'; did you mean 'ppo_max'?"),
+        (["tricks", "show", "GMPO"], "unknown trick 'GMPO'; did you mean 'gmpo'?"),
         (["ablate", "ablations/quikstart.yaml"], "did you mean 'ablations/quickstart.yaml'?"),
         (["ablate", "ablations"], "unknown study 'ablations'"),
         (["ablate", "no/such.yaml"], "there is no file no/such.yaml; "),

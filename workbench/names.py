@@ -21,10 +21,16 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> s
     options = sorted(known)
     if kind == "trick" and SYNONYMS.get(name) in options:
         return f"unknown trick '{name}'; here it is called '{SYNONYMS[name]}'"
-    near = get_close_matches(name, options, n=1, cutoff=0.5)
+    near = [option for option in options if _plain(option) == _plain(name)]
+    near = near or get_close_matches(name, options, n=1, cutoff=0.5)
     place = f" in {where}" if where else ""
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(options) or 'none'}"
     return f"unknown {kind} '{name}'{place}; {hint}"
+
+
+def _plain(name: str) -> str:
+    """Leave letters and digits: `PPO-max` for `ppo_max`, a trick's class for its name."""
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def no_file(path: Path) -> str:
