@@ -155,12 +155,24 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
             r"unknown quantity 'entropi' in the needs of mine; did you mean 'entropy'",
         ),
         ("neutral = {'limt': 1}", r"unknown hyper-parameter 'limt' in mine.neutral; known: none"),
+        ("after = ('reward_norm')", r'mine.after is a string: write `after = \("reward_norm",\)`$'),
+        ("needs = 'entropy'", r'mine.needs is a string: write `needs = frozenset\({"entropy"}\)`$'),
+        (
+            "limit: float = hyper(default=-3.0, above=0)",
+            r"the default of mine.limit must be above 0",
+        ),
+        (
+            "def __init__(self, limit: float = 1.0): ...",
+            r"mine defines __init__, .*: declare each",
+        ),
     ],
 )
 def test_a_declaration_that_would_be_ignored_is_refused(
     tmp_path: Path, line: str, sentence: str
 ) -> None:
-    text = f"from workbench.trick import ScoreTransform\nclass Mine(ScoreTransform):\n    {line}\n"
+    text = (
+        f"from workbench.trick import ScoreTransform, hyper\nclass Mine(ScoreTransform):\n    {line}\n"
+    )
     with pytest.raises(ValueError, match=rf"plugin \S+mine.py cannot be imported: {sentence}"):
         load_plugins([write(tmp_path / "mine.py", text)])
 

@@ -59,14 +59,6 @@ def test_construction_order_never_matters() -> None:
         assert not registry()[first].follows(registry()[then])
 
 
-def test_every_declared_predecessor_is_a_trick_or_a_group_of_the_same_slot() -> None:
-    kinds = registry()
-    for name, kind in kinds.items():
-        known = {n for k in kinds.values() if k.slot == kind.slot for n in (k.name, k.group)}
-        for before in kind.after:
-            assert before in known, f"{name} comes after {before}, which its slot does not have"
-
-
 def test_a_plugins_member_of_a_group_is_ordered_with_it() -> None:
     class SquashedScore(ScoreTransform):
         group = "reward_normaliser"

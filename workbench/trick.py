@@ -159,16 +159,31 @@ class Trick:
         """Turn the subclass into a dataclass and name it.
 
         Raises:
-            ValueError: if a field is neither hyper-parameter nor state, or a name is not known.
+            ValueError: if a field is neither hyper-parameter nor state, a default lies outside its
+                domain, or a name is not known.
         """
         super().__init_subclass__()
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        if "__init__" in vars(cls):
+            raise ValueError(
+                f"{cls.name} defines __init__, whose arguments nothing would record or search: declare "
+                "each as a field, `limit: float = hyper(default=1.0, above=0)`"
+            )
         dataclass(kw_only=True)(cls)
         cls._refuse_nonsense()
 
     @classmethod
     def _refuse_nonsense(cls) -> None:
         """Raise ValueError for what would be ignored, or found out in training only."""
+        for name in ("after", "requires", "excludes", "needs"):
+            if isinstance(given := getattr(cls, name), str):
+                names = f'frozenset({{"{given}"}})' if name == "needs" else f'("{given}",)'
+                raise ValueError(f"{cls.name}.{name} is a string: write `{name} = {names}`")
+        for spec in cls.hyper_fields():
+            if complaint := spec.metadata["hyper"].complaint(spec.default):
+                raise ValueError(
+                    f"the default of {cls.name}.{spec.name} {complaint}, got {spec.default}"
+                )
         known = [spec.name for spec in cls.hyper_fields()]
         for spec in fields(cls):  # type: ignore[arg-type]
             if spec.init and spec.name not in known:

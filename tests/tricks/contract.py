@@ -18,8 +18,10 @@ from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 from tests.builders import VOCABULARY, make_draft, make_evaluation, make_rollout, map_tensors
+from workbench.names import unknown
 from workbench.plugins import source_hash
 from workbench.trick import NEEDS, Hyper, Trick, Value
+from workbench.tricks import registry
 from workbench.tricks.advantage_estimator.monte_carlo import MonteCarlo
 from workbench.tricks.policy_loss.unclipped_surrogate import UnclippedSurrogate
 from workbench.tricks.value_loss.value_mse import ValueMse
@@ -142,6 +144,18 @@ def check_names(kind: Kind) -> None:
 def check_needs(kind: Kind) -> None:
     """It needs nothing that the update does not know of."""
     assert kind.needs <= set(NEEDS), f"{kind.name} needs {set(kind.needs) - set(NEEDS)}"
+
+
+def check_neighbours(kind: Kind) -> None:
+    """What it comes after is a trick or a group of its slot; what it requires or excludes, a trick."""
+    kinds = registry()
+    beside = [other for other in kinds.values() if other.slot == kind.slot]
+    names = {other.name for other in beside} | {other.group for other in beside if other.group}
+    for before in kind.after:
+        where = f"slot {kind.slot}, which {kind.name} comes after"
+        assert before in names, unknown("trick", before, names, where=where)
+    for other in (*kind.requires, *kind.excludes):
+        assert other in kinds, unknown("trick", other, kinds, where=f"what {kind.name} names")
 
 
 def check_tensors_only(kind: Kind) -> None:

@@ -63,6 +63,11 @@ def test_it_needs_only_what_the_update_can_give(name: str) -> None:
 
 
 @every
+def test_what_it_comes_after_requires_or_excludes_is_there(name: str) -> None:
+    contract.check_neighbours(KINDS[name])
+
+
+@every
 def test_no_tensor_becomes_a_number(name: str) -> None:
     contract.check_tensors_only(KINDS[name])
 
@@ -272,10 +277,17 @@ class PerToken(ScoreTransform):
         return score - 0.1 * rollout.mask.sum(1) + rollout.reward.sum(1)
 
 
+class Lost(ScoreTransform):
+    """Comes after a trick that is not there."""
+
+    after = ("reward_nrom",)
+
+
 @pytest.mark.parametrize(
     ("check", "wrong", "advice"),
     [
         (contract.check_docstring, Silent, "give the number as in arXiv:2307.04964, or a commit"),
+        (contract.check_neighbours, Lost, "'reward_nrom' in slot score, .*; did you mean 'reward_norm'"),
         (contract.check_shapes, Silent, "silent returns nothing; a `return` is missing"),
         (contract.check_search_range, Silent, "the search 2.0 to 3.0 does not hold the default 1.0"),
         (contract.check_precision, PerToken, r"mul makes a float32 .*`count.to\(score.dtype\)`"),
