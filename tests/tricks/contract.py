@@ -158,6 +158,17 @@ def check_neighbours(kind: Kind) -> None:
         assert other in kinds, unknown("trick", other, kinds, where=f"what {kind.name} names")
 
 
+def check_signature(kind: Kind) -> None:
+    """Its `__call__` takes what its slot gives, by the same names."""
+    slot = next(base for base in kind.__mro__ if base.__module__ == "workbench.trick")
+    given, taken = (", ".join([*inspect.signature(k.__call__).parameters][1:]) for k in (slot, kind))
+    assert kind.__call__ is not slot.__call__, f"{kind.name} defines no __call__(self, {given})"
+    assert taken == given, (
+        f"{kind.name} takes ({taken}), and slot {kind.slot} calls its tricks with ({given});"
+        " is it the slot that you mean?"
+    )
+
+
 def check_tensors_only(kind: Kind) -> None:
     """Nothing turns a tensor into a number, so that the trick can run under vmap."""
     tree = ast.parse(inspect.getsource(inspect.getmodule(kind)))  # type: ignore[arg-type]
@@ -399,7 +410,10 @@ def check_neutral(kind: Kind) -> None:
     }
     out = call(observed(kind, given, **kind.neutral), given)
     for found, expected in zip(out, textbook[kind.slot](), strict=True):
-        assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        assert_close(found, expected, rtol=1e-12, atol=1e-12, msg=lambda why: (
+            f"{kind.name} with {kind.neutral} does not equal the textbook; nan comes of inf · 0 and"
+            f" inf / inf. {why}"
+        ))  # fmt: skip
 
 
 @dataclass(frozen=True)

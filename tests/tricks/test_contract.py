@@ -68,6 +68,11 @@ def test_what_it_comes_after_requires_or_excludes_is_there(name: str) -> None:
 
 
 @every
+def test_it_takes_what_its_slot_gives(name: str) -> None:
+    contract.check_signature(KINDS[name])
+
+
+@every
 def test_no_tensor_becomes_a_number(name: str) -> None:
     contract.check_tensors_only(KINDS[name])
 
@@ -278,9 +283,19 @@ class PerToken(ScoreTransform):
 
 
 class Lost(ScoreTransform):
-    """Comes after a trick that is not there."""
+    """Comes after a trick that is not there, and does nothing."""
 
     after = ("reward_nrom",)
+
+
+class Misplaced(ScoreTransform):
+    """Takes advantages where scores are given, and has no number at its neutral setting."""
+
+    limit: float = hyper(default=3.0, above=0)
+    neutral = {"limit": float("inf")}
+
+    def __call__(self, advantage: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        return self.limit * torch.tanh(advantage / self.limit)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +303,13 @@ class Lost(ScoreTransform):
     [
         (contract.check_docstring, Silent, "give the number as in arXiv:2307.04964, or a commit"),
         (contract.check_neighbours, Lost, "'reward_nrom' in slot score, .*; did you mean 'reward_norm'"),
+        (contract.check_signature, Lost, r"lost defines no __call__\(self, score, rollout\)"),
+        (
+            contract.check_signature,
+            Misplaced,
+            r"takes \(advantage, mask\), and slot score calls its tricks with \(score, rollout\)",
+        ),
+        (contract.check_neutral, Misplaced, "misplaced with {'limit': inf} does not equal the textbook"),
         (contract.check_shapes, Silent, "silent returns nothing; a `return` is missing"),
         (contract.check_search_range, Silent, "the search 2.0 to 3.0 does not hold the default 1.0"),
         (contract.check_precision, PerToken, r"mul makes a float32 .*`count.to\(score.dtype\)`"),
