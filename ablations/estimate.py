@@ -20,6 +20,7 @@ from workbench.loading import load_causal, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
 from workbench.progress import listening, track
 from workbench.settings import PpoSettings
+from workbench.stages.fit import require_fit
 from workbench.stages.prepare import Prepared
 from workbench.stages.pretrain import pretrain
 from workbench.tasks import make_task
@@ -69,6 +70,8 @@ def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: in
         plan: what would run.
         cells: that are not done.
         workers: processes at a time.
+    Raises:
+        ValueError: if the task's texts and the models do not fit, as preparing would.
     """
     torch.set_num_threads(plan.threads)
     task, accelerator = make_task(plan.study.task), make_accelerator(plan.device)
@@ -114,6 +117,7 @@ def _time(run: Run, full: PpoSettings) -> float:
 def _untrained(task: Task, plan: Plan, scratch: Path) -> tuple[Prepared, float]:
     """Make models that were not trained, and extrapolate the time of training from a few steps."""
     prepare, tokenizer = plan.study.prepare, task.tokenizer
+    require_fit(task, prepare, plan.study.ppo.max_response_tokens)
     model, folder = prepare.policy, scratch / "untrained"
     accelerator, policy = make_accelerator(plan.device), Policy()
     pad, eos = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
@@ -140,7 +144,8 @@ def _untrained(task: Task, plan: Plan, scratch: Path) -> tuple[Prepared, float]:
     scorer.model.save_pretrained(folder / "reward_model")
     judge = folder / "reward_model" if task.judge_plan else None
     prepared = Prepared(folder, folder, folder / "reward_model", "untrained", {}, judge)
-    return prepared, step * (prepare.pretrain.steps + prepare.sft.steps)
+    pretraining_steps = 0 if model.path else prepare.pretrain.steps
+    return prepared, step * (pretraining_steps + prepare.sft.steps)
 
 
 def _run_bytes(run: Run, settings: PpoSettings) -> float:

@@ -267,6 +267,22 @@ def test_a_dry_run_estimates_and_writes_nothing(
     assert not (tmp_path / "home").exists()
 
 
+def test_a_dry_run_refuses_what_preparing_would(tmp_path: Path) -> None:
+    policy = {**TOY["prepare"]["policy"], "context": 3}
+    study = toy(prepare={**TOY["prepare"], "policy": policy})
+    with pytest.raises(ValueError, match="the context of the policy is 3"):
+        dry_run(study, tmp_path / "home", OPTIONS)
+
+
+def test_a_dry_run_does_not_count_the_pretraining_of_a_given_policy(
+    prepared: Path, tmp_path: Path
+) -> None:
+    [base] = (prepared / "prepared").glob("base-*")
+    own = {**TOY["prepare"], "policy": {"path": str(base)}, "sft": {"steps": 0}}
+    _, estimate = dry_run(toy(prepare=own), tmp_path / "home", OPTIONS)
+    assert estimate is not None and estimate.prepare_seconds == 0
+
+
 def test_a_dry_run_shows_how_trials_stand_when_it_has_measured(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
