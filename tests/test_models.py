@@ -320,6 +320,15 @@ def test_a_folder_without_weights_and_an_unknown_hub_name_are_one_sentence(tmp_p
             load_causal(place)
 
 
+def test_a_folder_without_a_model_and_pickled_weights_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"^{tmp_path} is no model folder: it has no config"):
+        load_causal(tmp_path)
+    (tmp_path / "config.json").write_text(tiny_gpt2().config.to_json_string())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"never read")
+    with pytest.raises(FileNotFoundError, match=r"^the weights in .* are pickled \(\.bin\), [^\n]*$"):
+        load_causal(tmp_path)
+
+
 def test_weights_that_are_not_in_the_folder_are_refused_instead_of_drawn(tmp_path: Path) -> None:
     tiny_gpt2().save_pretrained(tmp_path / "policy")
     with pytest.raises(ValueError, match=r"policy is not a sequence-class[^\n]* it lacks score.weight;"):

@@ -85,7 +85,7 @@ def scorer_on(folder: Path | str) -> "PreTrainedModel":
 
 def load_config(folder: Path | str) -> "PreTrainedConfig":
     """Load a model's configuration; no remote code is run."""
-    found = require_folder(folder)
+    found = _require_model(folder)
     with _one_sentence(folder):
         return AutoConfig.from_pretrained(found, trust_remote_code=False)
 
@@ -115,6 +115,26 @@ def require_folder(path: Path | str) -> str:
     if not Path(path).expanduser().is_dir():
         raise FileNotFoundError(no_such("model folder", str(path)))
     return str(Path(path).expanduser())
+
+
+def _require_model(path: Path | str) -> str:
+    """Refuse, besides what `require_folder` does, a folder without a model, or with pickled weights.
+
+    Returns:
+        the path to load from.
+    Raises:
+        FileNotFoundError: in one sentence.
+    """
+    found = require_folder(path)
+    folder = Path(found)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{path} is no model folder: it has no config.json")
+    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+        raise FileNotFoundError(
+            f"the weights in {path} are pickled (.bin), which could run code and are never loaded; if "
+            "you trust them, load them with transformers elsewhere and save_pretrained() them anew"
+        )
+    return found
 
 
 def _scorer(folder: Path | str) -> tuple["PreTrainedModel", set[str]]:
@@ -160,7 +180,7 @@ def _one_sentence(folder: Path | str) -> Iterator[None]:
 
 def _load(kind: Any, folder: Path | str, **options: Any) -> tuple["PreTrainedModel", set[str]]:
     """Load a model in evaluation mode; return the names of weights that its files lack as well."""
-    found = require_folder(folder)
+    found = _require_model(folder)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
