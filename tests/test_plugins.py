@@ -21,6 +21,7 @@ from ablations.plan import ChangedStudyError, agree, make_plan, open_study, requ
 from ablations.study_files import load_study
 from tests.ablations.toy import TOY
 from workbench import cli, plugins
+from workbench.catalogue.describe import trick_facts
 from workbench.catalogue.pages import recipes_page, tricks_page
 from workbench.plugins import source_hash
 from workbench.recipe import Recipe, make_trick
@@ -97,6 +98,12 @@ def test_the_pages_leave_plugins_out(plugin: Path) -> None:
     pages = tricks_page(), recipes_page()
     load_plugins([plugin])
     assert (tricks_page(), recipes_page()) == pages
+
+
+def test_a_trick_without_a_docstring_is_shown_as_one(tmp_path: Path) -> None:
+    text = "from workbench.trick import ScoreTransform\nclass Mine(ScoreTransform):\n    ..."
+    load_plugins([write(tmp_path / "mine.py", text)])
+    assert trick_facts(registry()["mine"])["summary"] == "It has no docstring."
 
 
 def test_only_what_the_file_defines_counts(tmp_path: Path) -> None:

@@ -167,6 +167,8 @@ def plain(value: Any) -> str:
 def _docstring(kind: type[Trick]) -> dict[str, str]:
     """Take a trick's docstring apart: summary, indented equation, `Variant:` and `Source:`."""
     text = inspect.cleandoc(kind.__doc__ or "")
+    if text.startswith(f"{kind.__name__}("):  # what dataclass writes where there is none
+        text = "It has no docstring."
     summary, _, rest = text.partition("\n\n")
     blocks = rest.split("\n\n")
     equation = "\n".join(inspect.cleandoc(b) for b in blocks if b.startswith("    "))
