@@ -20,7 +20,7 @@ from workbench.loading import load_causal, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
 from workbench.progress import listening, track
 from workbench.settings import PpoSettings
-from workbench.stages.fit import require_fit
+from workbench.stages.compatibility import require_fit
 from workbench.stages.prepare import Prepared
 from workbench.stages.pretrain import pretrain
 from workbench.tasks import make_task
@@ -42,6 +42,7 @@ class Estimate:
     Attributes:
         train_seconds: of PPO in all cells that are not done, with the given workers.
         prepare_seconds: of pre-training and SFT; None where the models are prepared.
+        trains_reward_model: whether preparing trains one, or one a seed, which is not timed.
         memory_bytes: peak of all processes together.
         disk_bytes: checkpoints, policies and metrics when all is done.
         basis: how it was measured, in words.
@@ -49,6 +50,7 @@ class Estimate:
 
     train_seconds: float
     prepare_seconds: float | None
+    trains_reward_model: bool
     memory_bytes: float
     disk_bytes: float
     basis: str
@@ -92,6 +94,7 @@ def estimate(folder: StudyFolder, plan: Plan, cells: Sequence[Cell], workers: in
     return Estimate(
         train_seconds=sum(seconds[cell.arm] for cell in cells) / min(workers, len(cells)),
         prepare_seconds=prepare_seconds,
+        trains_reward_model=not plan.study.prepare.reward_model.path and task.own_reward is None,
         memory_bytes=_peak_bytes() * (1 + min(workers, len(cells))),
         disk_bytes=STORE_BYTES + len(cells) * per_run + workers * KEPT * _checkpoint_bytes(run),
         basis=basis,

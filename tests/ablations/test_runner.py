@@ -16,6 +16,7 @@ from ablations.folder import find_study
 from ablations.liveness import Stop
 from ablations.plan import ChangedStudyError, open_study
 from ablations.runner import ablate, begun, dry_run
+from ablations.standings import estimate_lines
 from ablations.study import Study
 from ablations.trials import Trials
 from tests.ablations.toy import OPTIONS, TOY, points, run_here, run_names, toy
@@ -264,6 +265,7 @@ def test_a_dry_run_estimates_and_writes_nothing(
     assert estimate is not None
     assert estimate.train_seconds > 0
     assert "untrained" in estimate.basis
+    assert "and the reward model" in "".join(estimate_lines(statuses, estimate, 1))
     assert not (tmp_path / "home").exists()
 
 
@@ -278,9 +280,11 @@ def test_a_dry_run_does_not_count_the_pretraining_of_a_given_policy(
     prepared: Path, tmp_path: Path
 ) -> None:
     [base] = (prepared / "prepared").glob("base-*")
-    own = {**TOY["prepare"], "policy": {"path": str(base)}, "sft": {"steps": 0}}
-    _, estimate = dry_run(toy(prepare=own), tmp_path / "home", OPTIONS)
+    reward_model = {"path": str(next((prepared / "prepared").glob("reward*")))}
+    own = {"policy": {"path": str(base)}, "sft": {"steps": 0}, "reward_model": reward_model}
+    statuses, estimate = dry_run(toy(prepare={**TOY["prepare"], **own}), tmp_path / "home", OPTIONS)
     assert estimate is not None and estimate.prepare_seconds == 0
+    assert "reward model" not in "".join(estimate_lines(statuses, estimate, 1))
 
 
 def test_a_dry_run_shows_how_trials_stand_when_it_has_measured(
