@@ -128,6 +128,12 @@ def make_plan(
     )  # fmt: skip
 
 
+def chosen(study: Study) -> dict[str, Any]:
+    """Return what a study sets of task, preparation and PPO otherwise than by default, by dotted key."""
+    prepare, ppo = (part.model_dump(exclude_defaults=True) for part in (study.prepare, study.ppo))
+    return dict(_flat({"task": study.task.own(), "prepare": prepare, "ppo": ppo}))
+
+
 def read_plan(folder: StudyFolder) -> Plan | None:
     """Return what was agreed on, or None if the study was not begun.
 

@@ -16,7 +16,7 @@ from ablations.launchers.base import Launcher, make_job
 from ablations.launchers.local import Local
 from ablations.lending import require_lenders
 from ablations.opening import look_at_trials, open_trials
-from ablations.plan import GRACE_SECONDS, ChangedStudyError, Plan, agree, compare, make_plan
+from ablations.plan import GRACE_SECONDS, ChangedStudyError, Plan, agree, chosen, compare, make_plan
 from ablations.preparation import check_inputs, prepare_models
 from ablations.records import Status
 from ablations.storage import open_storage, require_shareable
@@ -166,6 +166,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "name": study.name,
         "question": study.question,
         "task": study.task.name,
+        "settings": chosen(study),
         "arms": list(study.arms),
         "lent": study.lent,
         "design": design_facts(study),
@@ -175,7 +176,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "rollout_size": study.ppo.rollout_size,
         "command": plan.command,
     }
-    for long in ("seeds", "arms"):  # the analysis then goes by the runs
+    for long in ("settings", "seeds", "arms"):  # the analysis then goes by the runs
         if len(json.dumps(tag)) >= EXPERIMENT_TAG_LIMIT:
             del tag[long]
     return tag

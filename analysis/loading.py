@@ -98,6 +98,7 @@ def _spec(study: str, tags: dict[str, str], runs: pd.DataFrame) -> dict[str, Any
         "name": study,
         "question": "",
         "task": "",
+        "settings": {},
         "arms": list(dict.fromkeys(runs["arm"])),
         "baseline": None,
         "seeds": sorted({int(seed) for seed in runs["seed"]}),

@@ -26,6 +26,7 @@ def facts(study: Study, runs: pd.DataFrame) -> list[tuple[str, str]]:
     end = study.runs["end_ms"].max() if len(study.runs) else None
     known = {
         "task": spec["task"],
+        "settings": ", ".join(f"{key} = {value}" for key, value in spec["settings"].items()),
         "command": spec["command"],
         "arms": some(study.arms, 24),
         "seeds": ", ".join(map(str, spec["seeds"])),

@@ -427,6 +427,18 @@ def test_a_study_without_a_design_has_no_facts_of_one() -> None:
     assert study_tag(make_plan(made, **SETTINGS))["design"] is None
 
 
+def test_the_tag_has_the_settings_that_are_not_the_defaults() -> None:
+    content = {"name": "x", "arms": {"vanilla": "vanilla"}, "ppo": {"iterations": 7, "epochs": 1}}
+    task, prepare = {"name": "dialogue", "seed": 3}, {"policy": {"width": 32}, "pretrain": {"steps": 5}}
+    made = make_study({**content, "task": task, "prepare": prepare}, "x.yaml")
+    assert study_tag(make_plan(made, **SETTINGS))["settings"] == {
+        "task.seed": 3,
+        "prepare.policy.width": 32,
+        "prepare.pretrain.steps": 5,
+        "ppo.iterations": 7,
+    }
+
+
 # Size
 
 

@@ -165,6 +165,7 @@ def study_tag(plan: Plan) -> dict[str, Any]:
         "name": plan.name,
         "question": "Does PPO-max hold where vanilla PPO collapses?",
         "task": "dialogue",
+        "settings": {"task.seed": 3, "ppo.iterations": plan.iterations},
         "arms": list(plan.arms),
         "baseline": next(iter(plan.arms), None),
         "seeds": list(plan.seeds),

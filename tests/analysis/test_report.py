@@ -81,6 +81,10 @@ def test_every_figure_is_inline_twice_and_lies_beside_the_page(page: Page, repor
         assert b"<svg" in (report / "figures" / f"{name}.svg").read_bytes()
 
 
+def test_the_page_says_which_settings_are_not_the_defaults(page: Page) -> None:
+    assert f"task.seed = 3, ppo.iterations = {QUICKSTART.iterations}" in page.text
+
+
 def test_every_finding_stands_on_the_page(page: Page, report: Path) -> None:
     found = pd.read_csv(report / "findings.csv")
     assert len(found) > 10
