@@ -16,6 +16,7 @@ from ablations.cells import Cell
 from ablations.folder import StudyFolder
 from ablations.plan import Plan
 from workbench.checkpoint import KEPT
+from workbench.device import make_accelerator
 from workbench.loading import load_causal, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
 from workbench.progress import listening, track
@@ -25,7 +26,7 @@ from workbench.stages.prepare import Prepared
 from workbench.stages.pretrain import pretrain
 from workbench.tasks import make_task
 from workbench.tasks.base import Task
-from workbench.training import NoTracker, Run, make_accelerator
+from workbench.training import NoTracker, Run
 
 ITERATIONS = 2
 STEPS = (2, 8)

@@ -8,12 +8,13 @@ from ablations.folder import StudyFolder
 from ablations.plan import Plan
 from ablations.pruners import NO_JUDGE
 from ablations.study import Study
+from workbench.device import make_accelerator, takes_gpu
 from workbench.loading import require_folder
 from workbench.progress import say
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tasks.base import Task
-from workbench.training import Run, make_accelerator, takes_gpu
+from workbench.training import Run
 
 
 def check_inputs(study: Study, device: str) -> Task:

@@ -24,6 +24,7 @@ from ablations.records import Claim, Outcome
 from ablations.storage import StorageError, patiently
 from ablations.trials import Trials
 from workbench.checkpoint import CheckpointError, last_iteration
+from workbench.device import make_accelerator
 from workbench.environment import settle_process
 from workbench.errors import is_expected, one_sentence
 from workbench.parallel import broadcast, is_main, leave, processes
@@ -32,7 +33,7 @@ from workbench.tasks import make_task
 from workbench.tracking.run_log import RunLog
 from workbench.tracking.store import default_store
 from workbench.train_one import save_policy
-from workbench.training import Interrupted, NoTracker, Run, make_accelerator
+from workbench.training import Interrupted, NoTracker, Run
 
 STOPPED = 3
 """Exit status of a worker that could not go on although no trial failed; its last line says why."""

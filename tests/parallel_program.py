@@ -14,9 +14,10 @@ from tests.builders import ListTracker
 from tests.parallel_cases import CASES, DROPOUT, Case
 from tests.test_checkpoint import stop_after
 from workbench import cli
+from workbench.device import make_accelerator
 from workbench.parallel import Share, broadcast, is_main, process, require_same, sum_gradients
 from workbench.stages.prepare import Prepared
-from workbench.training import Interrupted, NoTracker, make_accelerator
+from workbench.training import Interrupted, NoTracker
 
 KINDS = (torch.bool, torch.int64, torch.bfloat16, torch.float32)
 

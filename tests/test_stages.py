@@ -21,6 +21,7 @@ from tests.builders import (
     tiny_gpt2,
     tiny_llama,
 )
+from workbench.device import make_accelerator
 from workbench.experience import minibatches
 from workbench.loading import load_causal, load_scorer
 from workbench.models import Scorer
@@ -36,7 +37,7 @@ from workbench.stages.sft import fine_tune
 from workbench.stages.supervised import batches, language_batch, warmup_cosine
 from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Tokens
 from workbench.textbook import textbook_optimisation
-from workbench.training import Run, make_accelerator
+from workbench.training import Run
 from workbench.types import Rates
 
 CPU: Any = {"accelerator": Accelerator(cpu=True), "pad": PAD, "seed": 0}

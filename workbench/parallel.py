@@ -7,7 +7,7 @@ the backward pass the gradients are added up, so the weights stay the same, too.
 
 Two rules follow. All processes make the calls of this file in the same order, or they wait for each
 other in vain. And what shall happen once, like writing or printing, is for the main process (`is_main`).
-They know of each other from `training.make_accelerator` on. With one process nothing here does anything.
+They know of each other from `device.make_accelerator` on. With one process nothing here does anything.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from workbench.checkpoint import cannot_write
+from workbench.device import make_accelerator
 from workbench.parallel import is_main
 from workbench.progress import say
 from workbench.recipe import Recipe
@@ -16,7 +17,7 @@ from workbench.stages.prepare import prepare
 from workbench.tasks import make_task
 from workbench.tracking.run_log import RunLog
 from workbench.tracking.store import Store
-from workbench.training import NoTracker, Pruner, Result, Run, make_accelerator
+from workbench.training import NoTracker, Pruner, Result, Run
 
 EXPERIMENT = "train"
 

@@ -133,9 +133,10 @@ def tracked_trial(study: "Study", home: Path) -> Callable[[], object]:
 def bare_trial(study: "Study", home: Path) -> Callable[[], object]:
     """Prepare the same run with nothing around it but what a worker has to do anyway."""
     from ablations.folder import find_study
+    from workbench.device import make_accelerator
     from workbench.tasks import make_task
     from workbench.train_one import save_policy
-    from workbench.training import Run, make_accelerator
+    from workbench.training import Run
 
     def train() -> None:
         folder = find_study(home, study.name)

@@ -1,16 +1,12 @@
 """The commands that list tricks and recipes."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-PluginOption = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", help="Python file with tricks of your own (repeatable).", metavar="FILE"),
-]
+from workbench.commands.options import JsonOption, PluginOption
+from workbench.commands.shared import show
 
 
 class ShownByName(TyperGroup):
@@ -151,15 +147,3 @@ def list_metrics(
         typer.echo(monitors_page(), nl=False)
         return
     show([asdict(metric) for metric in GLOSSARY.values()] if as_json else metric_table(), as_json)
-
-
-def show(content: Any, as_json: bool = False) -> None:
-    """Print a table or a page; or, for programs, plain data as JSON."""
-    if as_json:
-        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
-        return
-    from rich.console import Console
-
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
-    console.print(content)

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from workbench.commands.catalogue import JsonOption, show
-from workbench.commands.options import HOME, HomeOption, StoreOption, StudyArgument
-from workbench.commands.shared import print_outcome, statuses_of, write_report_of
+from workbench.commands.options import HOME, HomeOption, JsonOption, StoreOption, StudyArgument
+from workbench.commands.shared import print_outcome, show, statuses_of, write_report_of
 
 
 def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = False) -> None:
@@ -171,8 +170,9 @@ def watch(
 
     from analysis.loading import load
     from analysis.warnings.watch import follow, learn_alarms
+    from workbench.tracking.store import default_store
 
-    uri = tracking_uri or f"sqlite:///{(home / 'mlflow.db').resolve()}"
+    uri = default_store(home, tracking_uri).uri
     alarms = learn_alarms(load(from_ or study, from_uri or uri), monitors)
     for alarm in alarms:
         typer.echo(alarm.sentence, err=True)

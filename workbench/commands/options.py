@@ -8,6 +8,11 @@ import typer
 HomeOption = Annotated[
     Path, typer.Option("--home", envvar="WORKBENCH_HOME", help="Folder of stores, models and studies.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="Python file with tricks of your own (repeatable).", metavar="FILE"),
+]
 StudyArgument = Annotated[str, typer.Argument(help="Study file, or the name of a study begun before.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 StoreOption = Annotated[

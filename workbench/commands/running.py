@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.commands.catalogue import PluginOption
 from workbench.commands.options import (
     HOME,
     DeviceOption,
@@ -14,6 +13,7 @@ from workbench.commands.options import (
     IterationsOption,
     LauncherOption,
     PinOption,
+    PluginOption,
     ProcessesOption,
     RayAddressOption,
     SeedsOption,

@@ -1,15 +1,15 @@
-"""What several commands do: find a study, say how it stands, how to go on."""
+"""What several commands do: print, find a study, say how it stands, how to go on."""
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from workbench.commands.catalogue import show
 from workbench.commands.options import HOME
 
 if TYPE_CHECKING:
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 """Exit statuses: a trial or an upload failed; the command cannot be carried out; stopped by Ctrl-C."""
+
+
+def show(content: Any, as_json: bool = False) -> None:
+    """Print a table or a page; or, for programs, plain data as JSON."""
+    if as_json:
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    console.print(content)
 
 
 def statuses_of(study: str, home: Path) -> "tuple[StudyFolder, list[Status]]":
