@@ -20,8 +20,7 @@ def collapse_findings(study: Study, runs: pd.DataFrame) -> list[Finding]:
     for arm in study.arms:
         text = f"{arm}: no run has finished yet."
         if arm in by_arm:
-            at = by_arm[arm]["collapse"].astype(float)
-            text = _collapse_sentence(arm, at.dropna(), len(at))
+            text = _collapse_sentence(arm, by_arm[arm])
         answers.append(Finding(text, "runs.csv", is_minor=arm not in shown))
     return answers
 
@@ -39,7 +38,8 @@ def _collapses_at_large(study: Study, runs: pd.DataFrame) -> list[str]:
     ]
 
 
-def _collapse_sentence(arm: str, at: "pd.Series[float]", n: int) -> str:
+def _collapse_sentence(arm: str, runs: pd.DataFrame) -> str:
+    at, n = runs["collapse"].astype(float).dropna(), len(runs)
     k = len(at)
     rate = stats.binomtest(k, n).proportion_ci(method="exact")
     sure = f"95 % interval of the rate {rate.low:.0%} to {rate.high:.0%}, n = {n}"
@@ -49,7 +49,9 @@ def _collapse_sentence(arm: str, at: "pd.Series[float]", n: int) -> str:
     when = f"iteration {at.min():.0f}"
     if at.nunique() > 1:
         when = f"iterations {at.min():.0f} to {at.max():.0f}, median {at.median():g}"
-    return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}, at {when} ({sure})."
+    back = int((runs["final_gold"] > runs["start_gold"])[at.index].sum())
+    again = f"; gold ended above its start again in {back} of them" * (back > 0)
+    return f"{arm} collapsed in {k} of {n} run{'s' if n > 1 else ''}, at {when} ({sure}){again}."
 
 
 _UNJUDGED = (

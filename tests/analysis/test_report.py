@@ -124,6 +124,14 @@ def test_sentences_on_collapse_can_be_written_again_from_the_csv(report: Path, s
     assert said[1].startswith("ppo_max held: none of 5 runs collapsed")
 
 
+def test_a_collapse_that_was_got_over_is_said(report: Path, study: Study) -> None:
+    runs = pd.read_csv(report / "runs.csv")
+    runs.loc[(runs["arm"] == "vanilla") & (runs["seed"] < 2), "final_gold"] = 9.0
+    [vanilla, held] = [one.text for one in collapse_findings(study, runs)]
+    assert vanilla.endswith("n = 5); gold ended above its start again in 2 of them.")
+    assert "again" not in held
+
+
 def test_sentences_on_warnings_can_be_written_again_from_the_csv(report: Path, study: Study) -> None:
     found = pd.read_csv(report / "findings.csv")
     said = found.loc[found["source"] == "warning_ranking.csv", "finding"].tolist()
