@@ -20,8 +20,8 @@ from torch.testing import assert_close
 from tests.builders import VOCABULARY, make_draft, make_evaluation, make_rollout, map_tensors
 from workbench.names import unknown
 from workbench.plugins import source_hash
+from workbench.registry import registry
 from workbench.trick import NEEDS, Hyper, Trick, Value
-from workbench.tricks import registry
 from workbench.tricks.advantage_estimator.monte_carlo import MonteCarlo
 from workbench.tricks.policy_loss.unclipped_surrogate import UnclippedSurrogate
 from workbench.tricks.value_loss.value_mse import ValueMse
