@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ablations.folder import Outline
+from ablations.outline import Outline
 from ablations.records import Status
 from ablations.standings import Standing, counts, standings
 from workbench.progress import in_words

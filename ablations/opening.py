@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ablations.folder import Outline, StudyFolder
+from ablations.folder import StudyFolder
+from ablations.outline import Outline
 from ablations.search.trials import SearchTrials
 from ablations.trials import Trials
 

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ablations.beats import read_json
 from ablations.cells import Cell
-from ablations.folder import Outline, StudyFolder, find_study
+from ablations.folder import StudyFolder, find_study
+from ablations.outline import Outline
 from ablations.search_space import distributions, parameters, varied_tricks
 from ablations.study import Study
 from ablations.study_files import change_study, load_study, make_study

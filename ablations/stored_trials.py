@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablations.beats import AttributeBeats, Beat, Beats, FileBeats
 from ablations.cells import Cell
-from ablations.folder import Outline, StudyFolder
+from ablations.folder import StudyFolder
 from ablations.glance import glance, without_cache
+from ablations.outline import Outline
 from ablations.processes import Process
 from ablations.records import State, Status
 from ablations.storage import open_storage, patiently

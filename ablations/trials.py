@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ablations.beats import KEY, Beat, Listener
 from ablations.cells import Cell
-from ablations.folder import Outline, StudyFolder
+from ablations.folder import StudyFolder
+from ablations.outline import Outline
 from ablations.processes import Process
 from ablations.records import Claim, Outcome, State, objective
 from ablations.storage import is_passing, patiently

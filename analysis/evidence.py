@@ -11,6 +11,7 @@ from analysis.collapse import collapses
 from analysis.intervals import FloatArray, floats
 from analysis.runs import Study, finished
 from analysis.stability import last_iteration
+from workbench.glossary import last_tenth
 
 Quantity = Callable[[Study, str], float]
 """Maps a study and a run id to a number; NaN where the run has no such number."""
@@ -74,7 +75,7 @@ def end(metric: str) -> Quantity:
 
     def mean_of_last(study: Study, run_id: str) -> float:
         values = study.series(run_id, metric)[1]
-        return float(values[-max(1, len(values) // 10) :].mean()) if len(values) else float("nan")
+        return float(values[last_tenth(len(values))].mean()) if len(values) else float("nan")
 
     return mean_of_last
 

@@ -5,11 +5,10 @@ import pandas as pd
 
 from analysis.intervals import FloatArray
 from analysis.runs import Study, finished
+from workbench.glossary import last_tenth
 
 SHARES = ("win", "tie", "loss")
 COLUMNS = ["arm", "n", *SHARES, "win_rate", "low", "high"]
-TAIL = 10
-"""The end is the last tenth of a run's evaluations, at least one, as in final/win_rate."""
 
 
 def outcome_table(study: Study, arms: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +37,7 @@ def _ends(study: Study, arm: str) -> FloatArray:
     runs = finished(study.runs_of(arm))["run_id"]
     each = [[study.series(run_id, f"eval/{name}")[1] for name in SHARES] for run_id in runs]
     ends = [
-        [values[-max(1, len(values) // TAIL) :].mean() for values in shares]
+        [values[last_tenth(len(values))].mean() for values in shares]
         for shares in each
         if all(len(values) for values in shares)
     ]

@@ -9,6 +9,7 @@ from analysis import robust
 from analysis.collapse import collapses, finite
 from analysis.runs import Study
 from analysis.traces import label, traces_of
+from workbench.glossary import last_tenth
 
 
 def stability_table(study: Study) -> pd.DataFrame:
@@ -86,7 +87,7 @@ def _gap(study: Study, run_id: str, final: dict[str, float]) -> float:
         gain = [final[name] - _start(study, run_id, f"eval/{name}") for name in ("proxy", "gold")]
         return float(gain[0] / spread[0] - gain[1] / spread[1])
     gap = finite(study, run_id, "reward/gap")[1]
-    return float(gap[-max(1, len(gap) // 10) :].mean()) if len(gap) else np.nan
+    return float(gap[last_tenth(len(gap))].mean()) if len(gap) else np.nan
 
 
 def drift_table(study: Study) -> pd.DataFrame:

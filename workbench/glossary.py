@@ -462,6 +462,11 @@ MEAN = "mean/"
 """What the name of a metric's mean over a run begins with: `mean/eval/gold`."""
 
 
+def last_tenth(points: int) -> slice:
+    """Return which of so many points are the end of a run: the last tenth, at least one."""
+    return slice(-max(1, points // 10), None)
+
+
 def metric(name: str) -> Metric:
     """Return the definition of a metric, or of `mean/` and a metric; of any other, its bare name."""
     if name.startswith(MEAN):

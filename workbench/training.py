@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpoint
 from workbench.collapse import DEFAULT_RULE, Collapse, find_collapse, has_diverged
 from workbench.evaluation import Evaluator, mean
+from workbench.glossary import last_tenth
 from workbench.models import Models, OwnReward, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
 from workbench.optimiser import make_optimiser
@@ -286,6 +287,6 @@ def final_metrics(history: Sequence[Record]) -> dict[str, float]:
     for name, source in sources.items():
         values = [metrics[source] for _, metrics in history if source in metrics]
         if values:
-            final[f"final/{name}"] = mean(values[-max(1, len(values) // 10) :])
+            final[f"final/{name}"] = mean(values[last_tenth(len(values))])
     gold = [metrics["eval/gold"] for _, metrics in history if "eval/gold" in metrics]
     return final | ({"final/best_gold": max(gold)} if gold else {})

@@ -179,12 +179,13 @@ class Trick:
             if isinstance(given := getattr(cls, name), str):
                 names = f'frozenset({{"{given}"}})' if name == "needs" else f'("{given}",)'
                 raise ValueError(f"{cls.name}.{name} is a string: write `{name} = {names}`")
-        for spec in cls.hyper_fields():
+        hypers = cls.hyper_fields()
+        for spec in hypers:
             if complaint := spec.metadata["hyper"].complaint(spec.default):
                 raise ValueError(
                     f"the default of {cls.name}.{spec.name} {complaint}, got {spec.default}"
                 )
-        known = [spec.name for spec in cls.hyper_fields()]
+        known = [spec.name for spec in hypers]
         for spec in fields(cls):  # type: ignore[arg-type]
             if spec.init and spec.name not in known:
                 raise ValueError(

@@ -12,7 +12,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ablations.cells import Cell
-from ablations.folder import Outline, StudyFolder
+from ablations.folder import StudyFolder
+from ablations.outline import Outline
 from ablations.processes import Process
 from ablations.records import Claim, Outcome, State, Status, objective
 from ablations.search.judging import excess, is_hopeless, worth

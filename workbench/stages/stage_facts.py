@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.glossary import last_tenth
 from workbench.stages.reward_model import LOOKED_AT, RewardModelQuality, RewardModelTraining
 from workbench.tasks.base import Preferences
 
@@ -14,13 +15,12 @@ def loss_facts(losses: list[float]) -> dict[str, Any]:
     """Keep the mean loss of the last tenth, and about 100 points of the curve."""
     if not losses:
         return {"loss": None, "curve": []}
-    tail = losses[-max(1, len(losses) // 10) :]
     every = max(1, len(losses) // 100)
     curve = [
         {"step": step, "loss": float(np.mean(losses[step : step + every]))}
         for step in range(0, len(losses), every)
     ]
-    return {"loss": float(np.mean(tail)), "curve": curve}
+    return {"loss": float(np.mean(losses[last_tenth(len(losses))])), "curve": curve}
 
 
 def quality_facts(
