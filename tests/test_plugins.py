@@ -163,6 +163,10 @@ def test_a_file_that_cannot_be_used_is_one_sentence_and_leaves_nothing(
         ),
         ("neutral = {'limt': 1}", r"unknown hyper-parameter 'limt' in mine.neutral; known: none"),
         ("after = ('reward_norm')", r'mine.after is a string: write `after = \("reward_norm",\)`$'),
+        (
+            "matches = {'limit': 'gae.trace'}",
+            r'mine.matches\["limit"\] is a string: write `"limit": \("gae.trace",\)`$',
+        ),
         ("needs = 'entropy'", r'mine.needs is a string: write `needs = frozenset\({"entropy"}\)`$'),
         (
             "limit: float = hyper(default=-3.0, above=0)",

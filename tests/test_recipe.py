@@ -245,7 +245,8 @@ def test_a_neutral_trick_leaves_the_losses_of_the_recipe_alone(name: str) -> Non
     # an estimator's neutral setting is the Monte Carlo return, which is gae at λ = 1
     start = {"gae.trace": 1.0} if kind.slot == "advantage_estimator" else {}
     neutral = kind.neutral or {}
-    start |= {other: neutral[own] for own, other in kind.matches.items() if own in neutral}
+    matched = [(own, other) for own, others in kind.matches.items() for other in others]
+    start |= {other: neutral[own] for own, other in matched if own in neutral}
     base = EMPTY.set({"clipped_surrogate.clip_range": inf} | start)
     losses = []
     for recipe in (base, base.plus(kind(**neutral))):
@@ -320,3 +321,7 @@ def test_a_recipe_that_contradicts_itself_is_refused_in_a_sentence() -> None:
         EMPTY.set({"gae.trace": 0.9, "score_after_end.trace": 0.95})
     both = EMPTY.set({"gae.trace": 0.9, "score_after_end.trace": 0.9})
     assert {"gae", "score_after_end"} <= set(names(both))
+    with pytest.raises(ValueError, match=r"^truncation_bootstrap.discount must equal monte_carlo.disc"):
+        EMPTY.set({"monte_carlo.discount": 0.9, "truncation_bootstrap": True})
+    with pytest.raises(ValueError, match=r"^value_after_end and token_reward_whitening cannot be"):
+        recipes()["trl"].set({"token_reward_whitening": True})

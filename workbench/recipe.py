@@ -165,11 +165,12 @@ class Recipe(UpdateLines):
                 "let the estimator have 'value' in its needs"
             )
         values = self.parameters() if trick.matches else {}
-        for own, other in trick.matches.items():
-            pair = values[f"{trick.name}.{own}"], values.get(other)
-            if pair[1] not in (None, pair[0]):
+        pairs = [(own, other) for own, others in trick.matches.items() for other in others]
+        for own, other in pairs:
+            mine, theirs = values[f"{trick.name}.{own}"], values.get(other)
+            if theirs not in (None, mine):
                 raise ValueError(
-                    f"{trick.name}.{own} must equal {other}, got {pair[0]} and {pair[1]}; set both"
+                    f"{trick.name}.{own} must equal {other}, got {mine} and {theirs}; set both"
                 )
 
 

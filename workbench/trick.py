@@ -135,9 +135,9 @@ class Trick:
         group: tricks of one group are alternatives; the last one added wins.
         after: names of tricks, and of groups, that come before this one in its slot.
         requires: names of tricks that this one is meaningless without.
-        excludes: names of tricks that do the same in another way, so that both would count twice.
+        excludes: names of tricks that do the same in another way, or change what this one goes by.
         requires_critic: refused where the advantage estimator does without a critic.
-        matches: own hyper-parameter -> `trick.field` that has to have the same value, if it is there.
+        matches: own hyper-parameter -> every `trick.field` that has to have its value, if it is there.
         needs: extra quantities that must be computed for it; the keys of `NEEDS`.
         neutral: hyper-parameters at which it equals the textbook; None if it has no such setting.
         batch_statistic: one response's result depends on the others.
@@ -150,7 +150,7 @@ class Trick:
     requires: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[tuple[str, ...]] = ()
     requires_critic: ClassVar[bool] = False
-    matches: ClassVar[dict[str, str]] = {}
+    matches: ClassVar[dict[str, tuple[str, ...]]] = {}
     needs: ClassVar[frozenset[str]] = frozenset()
     neutral: ClassVar[dict[str, Value] | None] = None
     batch_statistic: ClassVar[bool] = False
@@ -179,6 +179,11 @@ class Trick:
             if isinstance(given := getattr(cls, name), str):
                 names = f'frozenset({{"{given}"}})' if name == "needs" else f'("{given}",)'
                 raise ValueError(f"{cls.name}.{name} is a string: write `{name} = {names}`")
+        for own, others in cls.matches.items():
+            if isinstance(others, str):
+                raise ValueError(
+                    f'{cls.name}.matches["{own}"] is a string: write `"{own}": ("{others}",)`'
+                )
         hypers = cls.hyper_fields()
         for spec in hypers:
             if complaint := spec.metadata["hyper"].complaint(spec.default):

@@ -114,9 +114,10 @@ def _draw_settings(
             if value != own:
                 settings.setdefault(trick.name, {})[spec.name] = value
     for trick in recipe.tricks:
-        for key, (other, _, field_name) in ((k, o.partition(".")) for k, o in trick.matches.items()):
-            if field_name in settings.get(other, {}):
-                settings.setdefault(trick.name, {})[key] = settings[other][field_name]
+        for own, others in trick.matches.items():
+            for other, _, field_name in (address.partition(".") for address in others):
+                if field_name in settings.get(other, {}):
+                    settings.setdefault(trick.name, {})[own] = settings[other][field_name]
     return settings
 
 

@@ -204,8 +204,12 @@ def _settings(trick: Trick) -> dict[str, Value]:
 def _matching(base: Recipe, trick: str) -> dict[str, Value]:
     """Return the fields of a trick that have to equal a field of the recipe, set so."""
     values = base.parameters()
-    matches = registry()[trick].matches
-    return {f"{trick}.{own}": values[other] for own, other in matches.items() if other in values}
+    return {
+        f"{trick}.{own}": values[other]
+        for own, others in registry()[trick].matches.items()
+        for other in others
+        if other in values
+    }
 
 
 def _member(recipe: Recipe, group: Collection[str]) -> str | None:

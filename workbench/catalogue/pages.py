@@ -128,7 +128,10 @@ def _trick(kind: type[Trick], users: Mapping[str, Sequence[str]]) -> list[str]:
         "After": ", ".join(map(_link, before)),
         "Only with": ", ".join([*map(_link, kind.requires), *["a critic"] * kind.requires_critic]),
         "Not with": ", ".join(map(_link, kind.excludes)),
-        "Has to match": ", ".join(f"`{own}` with `{other}`" for own, other in kind.matches.items()),
+        "Has to match": ", ".join(
+            f"`{own}` with {' or '.join(f'`{other}`' for other in others)}"
+            for own, others in kind.matches.items()
+        ),
         "Needs": _text("; ".join(NEEDS[need] for need in sorted(kind.needs))),
         "Mixes responses": "its result for one depends on the others" if kind.batch_statistic else "",
         "In recipes": "; ".join(users.get(kind.name, ())),

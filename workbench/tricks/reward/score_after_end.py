@@ -24,7 +24,7 @@ class ScoreAfterEnd(RewardTransform):
 
     requires = ("gae",)
     needs = frozenset({"end_value"})
-    matches = {"trace": "gae.trace", "discount": "gae.discount"}
+    matches = {"trace": ("gae.trace",), "discount": ("gae.discount",)}
     trace: float = hyper(default=0.95, at_least=0, at_most=1)
     discount: float = hyper(default=1.0, at_least=0, at_most=1)
     neutral = {"trace": 1.0, "discount": 1.0}

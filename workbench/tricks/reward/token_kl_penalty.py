@@ -18,8 +18,9 @@ class TokenKlPenalty(RewardTransform):
     Variant: k̂ = k1 = d by default, signed and unbiased; "full" is the sum over the vocabulary. η is
     fixed. OpenRLHF clips at c = 10, others do not. All response tokens pay by default, as in OpenAI's
     code also those behind a text's end; in TRL and N+ those up to the end token ("until_end"), the same
-    where sampling stops there; "before_end" leaves the end token free. trlX charges one token of padding
-    too, which we do not copy. Zero at the SFT policy. Not normalised or clipped with the score.
+    where sampling stops there; "before_end" leaves the end token free. trlX and DeepSpeed-Chat charge a
+    token of padding too, which we do not copy. Zero at the SFT policy. Not normalised or clipped with
+    the score.
     Source: detail 1 of arXiv:2307.04964, §5.3.2, with η = 0.05; Ouyang et al. 2022, arXiv:2203.02155.
     """
 

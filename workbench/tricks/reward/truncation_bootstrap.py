@@ -13,9 +13,9 @@ class TruncationBootstrap(RewardTransform):
 
         r̃_T = r_T + γ V_end [no end token]
 
-    Variant: the cap is then a limit of sampling, not the end of the task; γ has to be that of `gae`.
-    The value is added last: no penalty, scale or whitening reaches it. The RLHF systems treat a cut
-    response as ended (V = 0); RL4LMs bootstraps only at the end of its buffer.
+    Variant: the cap is then a limit of sampling, not the end of the task; γ has to be that of the
+    advantages. The value is added last: no penalty, scale or whitening reaches it. The RLHF systems
+    treat a cut response as ended (V = 0); RL4LMs bootstraps only at the end of its buffer.
     Source: Pardo et al. 2018, arXiv:1712.00378 (partial-episode bootstrapping); the 37 details'
     ppo.py, commit fbef824e, does so at the end of a rollout.
     """
@@ -23,7 +23,12 @@ class TruncationBootstrap(RewardTransform):
     after = ("score_after_end", "kl_penalty", "token_reward_normaliser")
     needs = frozenset({"end_value"})
     requires_critic = True
-    matches = {"discount": "gae.discount"}
+    matches = {
+        "discount": (
+            *("gae.discount", "decoupled_gae.discount", "length_adaptive_gae.discount"),
+            "monte_carlo.discount",
+        )
+    }
     discount: float = hyper(default=1.0, at_least=0, at_most=1)
 
     def __call__(self, reward: Tensor, rollout: Rollout) -> Tensor:

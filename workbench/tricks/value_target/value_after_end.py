@@ -16,11 +16,14 @@ class ValueAfterEnd(ValueTarget):
 
     Variant: the state counts like any other in the aggregation. A response cut at the cap has none, as
     in TRL and N+. Meant for `score_after_end`, whose advantages use that value. Other systems leave the
-    state out of the loss, trlX although its advantages use it.
+    state out of the loss, trlX although its advantages use it. Not beside rewards that are whitened or
+    normalised per token: there TRL fits the state to the whitened score, which is not to be had here,
+    and s would be on another scale than the other targets.
     Source: TRL ppo_trainer.py, commit f2cd5771 (`padding_mask_p1`); N+ details ppo.py, commit ee77a9ab.
     """
 
     needs = frozenset({"end_value"})
+    excludes = ("token_reward_whitening", "token_reward_norm")
 
     def __call__(self, new: Evaluation, minibatch: Rollout) -> tuple[Tensor, Rollout]:
         longer = minibatch.with_end()
