@@ -25,7 +25,7 @@ from workbench.evaluation import correlation, win_shares
 from workbench.experience import Experience
 from workbench.forward import TokenStatistics, compare
 from workbench.glossary import GLOSSARY
-from workbench.models import Batch
+from workbench.models import Batch, Models
 from workbench.monitors import (
     Stopwatch,
     UpdateStatistics,
@@ -129,10 +129,11 @@ def test_a_monitor_equals_its_value_by_hand(name: str) -> None:
     assert found[name] == pytest.approx(EXPECTED[name], rel=1e-6, abs=1e-9)
 
 
-def test_a_response_is_as_long_as_its_text_where_sampling_went_on_behind_it() -> None:
+def test_where_sampling_goes_on_a_response_ends_with_its_text_but_all_tokens_count_as_sampled() -> None:
     longer = replace(SAMPLES, text_length=torch.tensor([1, 1]))
     found = iteration_metrics([replace(EXPERIENCE, samples=longer)], None)
     assert found["policy/response_length"] == 1.0
+    assert found["time/response_tokens"] == EXPECTED["time/response_tokens"]
 
 
 def test_no_monitor_of_an_iteration_goes_untested() -> None:
@@ -162,10 +163,11 @@ def test_update_statistics_are_means_over_response_tokens() -> None:
         log_prob=rollout.log_prob + moved,
         value=rollout.value + table([0.3, -0.1], [-0.25, 9]),
     )
-    policy, critic = nn.Linear(2, 1), nn.Linear(1, 1, bias=False)
+    policy, head = nn.Linear(2, 1), nn.Linear(1, 1, bias=False)
     policy.weight.grad, policy.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
-    critic.weight.grad = torch.tensor([[-2.0]])
-    models: Any = SimpleNamespace(policy=policy, critic=critic)
+    head.weight.grad = torch.tensor([[-2.0]])
+    critic: Any = nn.Sequential(policy, head)  # what both share is the policy's
+    models = Models(policy, critic, critic, critic)  # type: ignore[arg-type]
     losses = (torch.tensor(1.0), torch.tensor(2.0), torch.tensor(3.0))
     found = {k: float(v) for k, v in vars(update_statistics(models, new, rollout, losses)).items()}
     k3 = [ratio - 1 - math.log(ratio) for ratio in (1.5, 0.9, 0.5)]

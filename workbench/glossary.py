@@ -3,7 +3,9 @@
 A metric is a mean over the responses of one PPO iteration unless its estimator says otherwise; where
 an iteration has several buffers, its policy and ppo metrics are means over buffers of equal size.
 y is a response of |y| tokens (the end-of-sequence token included), π_old the policy that sampled it,
-π the policy being updated, π_ref the SFT policy. Prefixes are the sections of the MLflow chart page.
+π the policy being updated, π_ref the SFT policy. With `fixed_length`, which samples on to the cap,
+perplexities, entropy and KL are over all tokens that were sampled; length, distinct and repeated go by
+the text, which ends with the first end token. Prefixes are the sections of the MLflow chart page.
 """
 
 from dataclasses import dataclass, replace
@@ -99,7 +101,8 @@ _METRICS = (
         "length-coupled perplexity (MOSS-RLHF)",
         "1",
         "exp(Σ_s NLL_s / Σ_s |y_s|), NLL_s = mean cross-entropy over prompt and response of sample s; "
-        "falls when responses lengthen; kept only for comparison with the paper's axis",
+        "falls when responses lengthen; kept only for comparison with the paper's axis; response tokens "
+        "at the temperature of the log-probabilities, prompt tokens at 1",
         "MOSS-RLHF metric.py, commit 4865d826",
     ),
     Metric(
@@ -237,21 +240,24 @@ _METRICS = (
         "ppo/critic_gradient_norm",
         "critic gradient norm",
         "1",
-        "mean over minibatches of the Euclidean norm before any clipping",
+        "mean over minibatches of the Euclidean norm before any clipping; the gradient of a trunk that "
+        "both models share is the policy's",
         _DETAILS,
     ),
     Metric(
         "ppo/advantage_mean",
         "advantage",
         "score",
-        "mean over response tokens, as estimated",
+        "mean over response tokens, as estimated; behind the tricks of slot rollout_advantage, before "
+        "those of slot advantage",
         _SECRETS,
     ),
     Metric(
         "ppo/advantage_std",
         "std of advantage",
         "score",
-        "standard deviation over response tokens, as estimated",
+        "standard deviation over response tokens, of the same advantages as ppo/advantage_mean: 1 where "
+        "those of a rollout are normalised",
         _SECRETS,
     ),
     Metric("ppo/return_mean", "return", "score", "mean over response tokens", _SECRETS),
@@ -262,7 +268,8 @@ _METRICS = (
         "eval/gold",
         "gold score, held-out prompts",
         "gold",
-        "mean gold score of one response per held-out prompt, every eval_every iterations",
+        "mean gold score of one response per held-out prompt, every eval_every iterations; it is the "
+        "policy's, or its moving average's where a trick keeps one, as in all of eval/*",
         _GAO,
         "up",
     ),

@@ -32,7 +32,7 @@ def update_statistics(
         minibatch: what π_old and V_old said.
         losses: policy loss, value loss, sum of regularising terms.
     """
-    mask = minibatch.mask
+    mask, (policy, critic) = minibatch.mask, models.parameters()
     log_ratio = torch.where(mask, new.log_prob - minibatch.log_prob, 0.0)
     ratio = log_ratio.exp()
     moved = torch.where(mask, new.value - minibatch.value, 0.0)
@@ -44,8 +44,8 @@ def update_statistics(
         approx_kl=masked_mean(kl_estimate(-log_ratio, "k3"), mask),
         clip_fraction=masked_mean(((ratio - 1).abs() > MONITOR_RANGE).float(), mask),
         value_clip_fraction=masked_mean((moved.abs() > MONITOR_RANGE).float(), mask),
-        policy_gradient_norm=_norm(models.policy),
-        critic_gradient_norm=_norm(models.critic),
+        policy_gradient_norm=_norm(policy),
+        critic_gradient_norm=_norm(critic),
     )
 
 
@@ -66,7 +66,8 @@ def iteration_metrics(
     metrics = {name: float(value) for name, value in (means | score_metrics(scores)).items()}
     responses = [r for experience in experiences for r in experience.samples.responses()]
     metrics |= text_metrics(responses) | learning_metrics(experiences)
-    metrics["time/response_tokens"] = float(sum(map(len, responses)))
+    sampled = sum(int(experience.rollout.mask.sum()) for experience in experiences)
+    metrics["time/response_tokens"] = float(sampled)
     if gold is not None:
         metrics["reward/gold"] = sum(gold) / len(gold)
     return metrics
@@ -210,7 +211,6 @@ def _repeated_bigrams(response: Tokens) -> float:
     return 1 - len(set(bigrams)) / len(bigrams) if bigrams else 0.0
 
 
-def _norm(model: torch.nn.Module) -> Tensor:
-    parameters = list(model.parameters())
+def _norm(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients) if gradients else parameters[0].new_zeros(())
