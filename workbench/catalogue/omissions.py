@@ -20,7 +20,7 @@ LEFT_OUT = (
     Omission(
         "Engines for several GPUs: ZeRO, FSDP, tensor and pipeline parallelism, hybrid engines"
         " (MOSS-RLHF, OpenRLHF, verl, DeepSpeed-Chat, NeMo)",
-        "they change where numbers are computed, not which; a run here is one process",
+        "they change where numbers are computed, not which; here each process of a run holds all models",
     ),
     Omission(
         "Asynchronous and partial rollouts (OpenRLHF, verl)",
@@ -72,7 +72,7 @@ LEFT_OUT = (
     ),
     Omission(
         "One seed per rank (lm-human-preferences, N+, TRL)",
-        "there is one process; every random stream is named by seed, iteration, buffer and purpose",
+        "every random stream is named by seed, iteration, buffer and purpose; all ranks draw the same",
     ),
     Omission(
         "Dense rewards given by the reward function (trlX, RL4LMs)",

@@ -23,7 +23,9 @@ DEEPSPEED_CHAT = Recipe.cited(
     "Step 3 of DeepSpeed-Chat 83757d9c. Advantages are not normalised, and one update per rollout"
     " leaves both clips idle. Its pre-training loss, weight 27.8, is on only where a data set is given:"
     " add `ppo_ptx`. Its README warns of more than one epoch and of that weight. With a padding token"
-    " that is the end token, the step behind the end is the end token's own there, and not trained on.",
+    " that is the end token, the step behind the end is the end token's own there, and not trained on;"
+    " with another it charges that token for its KL too. Its moving average is still 45 % of the start"
+    " after 100 iterations, and is what is evaluated.",
     (CriticFromRewardModel(), "main.py, DeepSpeed-Chat 83757d9c: critic_model_name_or_path, the RM"),
     (RawRewardClip(max_abs=5.0), "ppo_trainer.py, DeepSpeed-Chat 83757d9c: clip_reward_value 5"),
     (TokenKlPenalty(weight=0.1), "ppo_trainer.py, DeepSpeed-Chat 83757d9c: kl_ctl 0.1"),

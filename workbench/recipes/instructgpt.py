@@ -18,7 +18,9 @@ INSTRUCTGPT = Recipe.cited(
     " open (λ, value clipping and weight, normalisation of advantages, gradient clipping) is the"
     " textbook's. The paper's reward model is centred on the labellers' demonstrations: add"
     " `reward_reference_centring` for something near it. How its losses are averaged, hence what 27.8"
-    " weighs, is not said; DeepSpeed-Chat found it unstable.",
+    " weighs, is not said; DeepSpeed-Chat found it unstable. Its critic's learning rate, 9e-6 at"
+    " 1.3B and 6B, is left to the run, as the policy's is. Its moving average is still 45 % of the start"
+    " after 100 iterations, and is what is evaluated.",
     (CriticFromRewardModel(), "arXiv:2203.02155, appendix C.4: value function initialised from the RM"),
     (PpoEpochs(epochs=1), "arXiv:2203.02155, appendix C.4: a single inner epoch"),
     (Minibatches(count=8), "arXiv:2203.02155, appendix C.4: minibatches of 64 of a batch of 512"),

@@ -25,9 +25,10 @@ LM_HUMAN_PREFERENCES = Recipe.cited(
     "lm_human_preferences",
     "lm-human-preferences cbfd210b as launch.py sets up sentiment, arXiv:1909.08593. Its policy starts"
     " from a pre-trained model that is the reference too; here both are the SFT policy. It whitens the"
-    " rewards of a minibatch in the loss, here they are the rollout's: the same with one minibatch,"
-    " except that it then whitens again in every epoch. Any end counts,"
-    " where it asks for a full stop from token 16 on. Its value head has a bias.",
+    " rewards of a minibatch in the loss, here they are the rollout's: the same with one minibatch. Any"
+    " end counts, where it asks for a full stop from token 16 on. Its value head has a bias. Its horizon"
+    " is for a million episodes: 100 iterations of 128 move β by no more than from 0.15 to between 0.116"
+    " and 0.194, so that it steers no KL in so short a run.",
     (CriticFromSft(), "language/model.py, lm-human-preferences cbfd210b: value head of zeros"),
     (SharedTrunk(), "policy.py, lm-human-preferences cbfd210b: value head on the policy's trunk"),
     (SamplingTemperature(temperature=0.7), "launch.py, lm-human-preferences cbfd210b: temperature 0.7"),

@@ -8,7 +8,10 @@ from workbench.tricks.policy_loss.clipped_surrogate import ClippedSurrogate
 VANILLA = Recipe.cited(
     "vanilla",
     "PPO as the textbook has it, without any constraint that ties it to the SFT policy: the starting"
-    " point of the ablations in arXiv:2307.04964, §5.2, where it collapses.",
+    " point of the ablations in arXiv:2307.04964, §5.2, where it collapses. The paper starts its"
+    " critic from the reward model (§5.1); here that is a trick, `critic_from_reward_model`, and without"
+    " it the critic starts from the SFT policy, its head from 0. Whether the paper's vanilla PPO"
+    " normalises advantages is not said; where they are, a constant scale of the reward hardly matters.",
     (
         Gae(trace=0.95, discount=1.0),
         "MOSS-RLHF 4865d826, config_ppo.py: lam 0.95, gamma 1; the paper has λ = 0.9",
