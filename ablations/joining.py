@@ -71,12 +71,14 @@ def reach(home: Path, name: str, storage: str | None) -> StudyFolder:
         name: of the study.
         storage: address of the trials; None for a study whose folder is here.
     Raises:
+        ChangedStudyError: if the study's folder is here and names another storage.
         FileNotFoundError: if there is no such study.
         OtherModelsError: if this host prepares other weights.
     """
     folder = StudyFolder(home, name)
     if storage is None or folder.file.is_file():
-        return find_study(home, name)
+        _require_storage(find_study(home, name), storage)
+        return folder
     agreement = _agreement(storage, name, folder)
     write_whole(folder.file, {**agreement["plan"], "storage": storage})
     prepared = folder.read_prepared() or prepare_models(folder, require_plan(folder), None)
@@ -89,6 +91,8 @@ def reach(home: Path, name: str, storage: str | None) -> StudyFolder:
 def share(trials: Trials, plan: Plan, prepared: Prepared | None = None) -> None:
     """Keep what was agreed on beside the trials, for hosts that do not have the study's folder.
 
+    Whoever reaches trials that are on the disk has the folder as well: then nothing is kept.
+
     Args:
         trials: of the study.
         plan: what this host would agree on.
@@ -97,6 +101,8 @@ def share(trials: Trials, plan: Plan, prepared: Prepared | None = None) -> None:
         ChangedStudyError: if another host began the study with other settings.
         OtherModelsError: if it began with other weights.
     """
+    if trials.is_on_disk:
+        return
     known, name = trials.agreement, plan.study.name
     told = list(changes(known["plan"], plan.content())) if known else []
     if told:
@@ -122,6 +128,15 @@ def weights_hash(prepared: Prepared) -> str:
     return digest.hexdigest()[:16]
 
 
+def _require_storage(folder: StudyFolder, storage: str | None) -> None:
+    kept = folder.outline().storage
+    if storage not in (None, kept):
+        raise ChangedStudyError(
+            f"study {folder.name} keeps its trials in {masked(kept) if kept else 'a journal file'},"
+            f" not in {masked(storage)}; leave --storage away, or begin a study of another name with it"
+        )
+
+
 def _agreement(storage: str, name: str, folder: StudyFolder) -> dict[str, Any]:
     trials = open_storage(storage, folder.journal)
     known = {study.study_name: study._study_id for study in patiently(trials.get_all_studies)}
@@ -129,7 +144,9 @@ def _agreement(storage: str, name: str, folder: StudyFolder) -> dict[str, Any]:
         raise FileNotFoundError(unknown("study", name, known, where=masked(storage)))
     agreement = patiently(lambda: trials.get_study_user_attrs(known[name])).get(AGREEMENT)
     if agreement is None or not agreement["weights"]:
-        raise FileNotFoundError(f"study {name} is not prepared yet; wait for `workbench ablate`")
+        raise FileNotFoundError(
+            f"study {name} is not prepared yet; wait for `workbench prepare` on the host that began it"
+        )
     return dict(json.loads(json.dumps(agreement)))
 
 

@@ -83,14 +83,11 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
             if stillness := recipe.stillness(study.ppo.iterations):
                 say(f"arm {arm}: {stillness}")
         trials = open_trials(folder, plan)
-        if not trials.is_on_disk:
-            share(trials, plan)
+        share(trials, plan)
         trials.sweep()
         trials.enqueue("missing", "failed")
         if not all(status.is_done for status in trials.status()):
-            prepared = prepare_study(folder, plan, task)
-            if not trials.is_on_disk:
-                share(trials, plan, prepared)
+            share(trials, plan, prepare_study(folder, plan, task))
             Supervisor(trials, options.launcher, make_job(folder, plan), options.workers).run()
         statuses = trials.status()
         for done in (status.cell for status in statuses if status.is_done):
@@ -101,7 +98,11 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
 def prepare_only(study: Study, home: Path, options: Options) -> Prepared:
     """Begin a study and prepare its models, without training any arm."""
     with begun(study, home, options) as (folder, plan, task):
-        return prepare_study(folder, plan, task)
+        trials = open_trials(folder, plan)
+        share(trials, plan)
+        prepared = prepare_study(folder, plan, task)
+        share(trials, plan, prepared)
+        return prepared
 
 
 def dry_run(study: Study, home: Path, options: Options) -> tuple[list[Status], Estimate | None]:

@@ -11,11 +11,12 @@ from optuna.storages.journal import _storage
 from sqlalchemy.exc import DataError, OperationalError
 
 from ablations import joining
-from ablations.folder import StudyFolder
+from ablations.folder import StudyFolder, find_study
 from ablations.joining import OtherModelsError, join, reach
 from ablations.liveness import Stop
 from ablations.opening import look_at_trials
-from ablations.runner import Options, ablate, begun, prepare_study
+from ablations.plan import ChangedStudyError
+from ablations.runner import Options, ablate, begun, prepare_only, prepare_study
 from ablations.storage import StorageError, is_passing, masked, open_storage, patiently
 from ablations.trials import Trials
 from tests.ablations.toy import toy, toy_plan
@@ -83,21 +84,32 @@ def test_a_host_without_the_folder_joins_by_the_storage_alone(
     monkeypatch.setattr(Stop, "listen", lambda self, parent: None)
     storage = new_database(postgres)
     options = Options(workers=1, storage=storage, tracking_uri=f"sqlite:///{prepared / 'mlflow.db'}")
-    with begun(toy(seeds=1), prepared, options) as (folder, plan, task):
-        made = prepare_study(folder, plan, task)
-        look_at_trials(folder, plan.outline).share(
-            {"plan": plan.content(), "weights": joining.weights_hash(made)}
-        )
+    prepare_only(toy(seeds=1), prepared, options)
     there = reach(tmp_path / "elsewhere", "toy", storage)
     assert there.home == tmp_path / "elsewhere"
     assert join(there) == 0
-    assert all(s.state in ("ok", "collapsed") for s in look_at_trials(folder, plan.outline).status())
+    folder = find_study(prepared, "toy")
+    statuses = look_at_trials(folder, folder.outline()).status()
+    assert all(status.state in ("ok", "collapsed") for status in statuses)
 
     monkeypatch.setattr(joining, "weights_hash", lambda made: "others")
     with pytest.raises(OtherModelsError, match="this host prepares other weights"):
         reach(tmp_path / "strange", "toy", storage)
     with pytest.raises(FileNotFoundError, match="did you mean 'toy'"):
         reach(tmp_path / "none", "toys", storage)
+
+
+def test_a_worker_is_refused_a_storage_that_is_not_the_study_s(new_home: Path) -> None:
+    for name, own in (("toy", None), ("other", f"sqlite:///{new_home / 'trials.db'}")):
+        with begun(toy(name=name), new_home, Options(workers=1, storage=own)):
+            pass
+    with pytest.raises(ChangedStudyError, match=r"a journal file, not in postgresql://lab:\*{3}@db/it;"):
+        reach(new_home, "toy", "postgresql://lab:secret@db/it")
+    with pytest.raises(
+        ChangedStudyError, match=r"study other keeps its trials in sqlite:///.*trials\.db,"
+    ):
+        reach(new_home, "other", "postgresql://lab:secret@db/it")
+    assert reach(new_home, "toy", None).name == "toy"
 
 
 def test_a_journal_of_thousands_of_trials_reads_each_distribution_once(tmp_path: Path) -> None:

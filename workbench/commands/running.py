@@ -46,6 +46,7 @@ def prepare(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     tracking_uri: StoreOption = None,
+    storage: StorageOption = None,
     set_: SetOption = None,
     plugin: PluginOption = None,
 ) -> None:
@@ -64,7 +65,7 @@ def prepare(
         asked = open_study(study, home, parse_changes(set_ or []), plugin or [])
         workers = default_workers(asked, Local(device))
         go_on = command().replace("workbench prepare", "workbench ablate", 1)
-        options = Options(workers, tracking_uri, device, go_on, threads=threads)
+        options = Options(workers, tracking_uri, device, go_on, storage=storage, threads=threads)
         prepared = prepare_only(asked, home, options)
     for stage in ("base", "sft", "reward_model"):
         typer.echo(f"{stage:<13} {getattr(prepared, stage)}")
