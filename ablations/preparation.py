@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from ablations.folder import StudyFolder
-from ablations.plan import Plan
+from ablations.plan import ChangedStudyError, Plan
 from ablations.pruners import NO_JUDGE
 from ablations.study import Study
 from workbench.device import make_accelerator, takes_gpu
@@ -63,6 +63,19 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     if written is None:
         raise FileNotFoundError(f"prepared models vanished from {folder.home / 'prepared'}")
     return written
+
+
+def require_same_data(prepared: Prepared, task: Task, study: str) -> None:
+    """Refuse other data than those from which the models were prepared; settings name the path alone.
+
+    Raises:
+        ChangedStudyError: if their content has changed since.
+    """
+    if prepared.data not in (None, task.fingerprint()):
+        raise ChangedStudyError(
+            f"the content of the data has changed since study {study} was prepared;"
+            " put the old data back, or give the study another name"
+        )
 
 
 def _remove_partial(cache: Path) -> None:

@@ -17,7 +17,7 @@ from ablations.launchers.local import Local
 from ablations.lending import require_lenders
 from ablations.opening import look_at_trials, open_trials
 from ablations.plan import GRACE_SECONDS, ChangedStudyError, Plan, agree, chosen, compare, make_plan
-from ablations.preparation import check_inputs, prepare_models
+from ablations.preparation import check_inputs, prepare_models, require_same_data
 from ablations.records import Status
 from ablations.storage import open_storage, require_shareable
 from ablations.study import Study
@@ -26,6 +26,7 @@ from workbench.environment import settle_process
 from workbench.progress import say
 from workbench.signals import sigterm_as_ctrl_c
 from workbench.stages.prepare import Prepared
+from workbench.tasks import make_task
 from workbench.tasks.base import Task
 from workbench.tracking.store import EXPERIMENT_TAG_LIMIT, default_store
 
@@ -153,8 +154,16 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
 
 
 def prepare_study(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepared:
-    """Prepare the models that all arms share, unless that was done, and describe them in MLflow."""
-    prepared = folder.read_prepared() or prepare_models(folder, plan, task)
+    """Prepare the models that all arms share, unless that was done, and describe them in MLflow.
+
+    Raises:
+        ChangedStudyError: if that was done, and the content of the data has changed since.
+    """
+    prepared = folder.read_prepared()
+    if prepared is None:
+        prepared = prepare_models(folder, plan, task)
+    else:
+        require_same_data(prepared, make_task(plan.study.task), folder.name)
     store = default_store(folder.home, plan.tracking_uri)
     store.tag_experiment(folder.name, {"workbench.prepared": prepared_tag(prepared.facts)})
     return prepared

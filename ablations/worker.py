@@ -18,6 +18,7 @@ from ablations.folder import StudyFolder, find_study
 from ablations.liveness import Pulse, Stop
 from ablations.opening import open_trials
 from ablations.plan import Plan, require_plan
+from ablations.preparation import require_same_data
 from ablations.processes import Process
 from ablations.pruners import make_pruner
 from ablations.records import Claim, Outcome
@@ -189,6 +190,7 @@ class Worker:
         self._prepared = prepared
         self._accelerator = make_accelerator(self.plan.device)
         self._task = make_task(self.plan.study.task)
+        require_same_data(prepared, self._task, self.folder.name)
         self._store = default_store(self.folder.home, self.plan.tracking_uri)
 
 

@@ -14,12 +14,15 @@ from mlflow.exceptions import BAD_REQUEST, MlflowException
 from ablations import runner
 from ablations.folder import find_study
 from ablations.liveness import Stop
-from ablations.plan import ChangedStudyError, open_study
-from ablations.runner import ablate, begun, dry_run
+from ablations.plan import ChangedStudyError, open_study, require_plan
+from ablations.processes import Process
+from ablations.runner import ablate, begun, dry_run, prepare_only
 from ablations.standings import estimate_lines
 from ablations.study import Study
 from ablations.trials import Trials
+from ablations.worker import Worker
 from tests.ablations.toy import OPTIONS, TOY, points, run_here, run_names, toy
+from tests.tasks.preference_data import hh_rows, write_jsonl
 from workbench.commands.findings import status
 from workbench.glossary import GLOSSARY
 from workbench.locks import LockedError
@@ -135,6 +138,29 @@ def test_an_experiment_with_runs_of_another_study_is_refused(finished: Path) -> 
     (finished / "studies" / "toy" / "study.json").unlink()
     with pytest.raises(ChangedStudyError, match=r"already holds .* with other settings"):
         ablate(toy(iterations=9), finished, OPTIONS)
+
+
+def test_data_edited_after_preparing_are_refused_where_they_would_be_trained_on(
+    new_home: Path, tmp_path: Path
+) -> None:
+    data = write_jsonl(tmp_path / "mine.jsonl", hh_rows())
+    caps = {"vocabulary_size": 258, "max_prompt_tokens": 24, "max_response_tokens": 12}
+    study = toy(task={"name": "preferences", "data": str(data), "held_out_share": 0.25, **caps})
+    prepare_only(study, new_home, OPTIONS)
+    folder = find_study(new_home, "toy")
+    plan = require_plan(folder)
+    Worker(folder, plan, Stop(), Process.this())
+
+    write_jsonl(data, hh_rows()[1:])
+    changed = "the content of the data has changed since study toy was prepared; put the old data back"
+    with pytest.raises(ChangedStudyError, match=changed):
+        prepare_only(study, new_home, OPTIONS)
+    with pytest.raises(ChangedStudyError, match=changed):
+        Worker(folder, plan, Stop(), Process.this())
+
+    known = folder.path / "prepared.json"
+    known.write_text(json.dumps({k: v for k, v in json.loads(known.read_text()).items() if k != "data"}))
+    prepare_only(study, new_home, OPTIONS)  # begun before they were kept
 
 
 @pytest.mark.parametrize(

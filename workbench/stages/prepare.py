@@ -36,6 +36,7 @@ class Prepared:
         facts: losses, held-out perplexities, the reward model's accuracy, in training and at its end,
             and a histogram of its margins; the same of the judge.
         judge: sequence-classification model that judges, where the task's judge is learnt.
+        data: fingerprint of the task's data; None where it was not kept.
     """
 
     base: Path
@@ -44,6 +45,7 @@ class Prepared:
     fingerprint: str
     facts: dict[str, Any]
     judge: Path | None = None
+    data: str | None = None
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -79,7 +81,8 @@ def prepare(
     facts = {stage: facts_of(folder) for stage, folder in folders.items()}
     fingerprint = hash_of([folder.name for folder in folders.values()])
     base, sft, reward_model = stages.values()
-    return Prepared(base, sft, reward_model, fingerprint, facts | {"hash": fingerprint}, judge)
+    data = task.fingerprint()
+    return Prepared(base, sft, reward_model, fingerprint, facts | {"hash": fingerprint}, judge, data)
 
 
 @dataclass(frozen=True)
