@@ -13,7 +13,7 @@ from ablations.folder import StudyFolder, find_study
 from ablations.launchers.base import Worker, make_job
 from ablations.launchers.local import Local
 from ablations.liveness import Stop
-from ablations.plan import ChangedStudyError, Plan, changes, require_plan
+from ablations.plan import ChangedStudyError, Plan, changes, require_plan, restore_plan
 from ablations.preparation import prepare_models
 from ablations.storage import masked, open_storage, patiently, require_shareable
 from ablations.stored_trials import AGREEMENT
@@ -64,7 +64,8 @@ def reach(home: Path, name: str, storage: str | None) -> StudyFolder:
     """Return a study's folder; made here from what the storage says, where the disk is not shared.
 
     Without a shared disk, models are prepared here again. Runs compare only if they start from the same
-    weights, so this host has to arrive at the same ones to the last bit.
+    weights, so this host has to arrive at the same ones to the last bit. What was agreed on is written
+    down last: a start that is broken off leaves no study whose models nobody compared.
 
     Args:
         home: home folder on this host.
@@ -77,14 +78,16 @@ def reach(home: Path, name: str, storage: str | None) -> StudyFolder:
     """
     folder = StudyFolder(home, name)
     if storage is None or folder.file.is_file():
-        _require_storage(find_study(home, name), storage)
+        storage = _own_storage(find_study(home, name), storage)
+    if storage is None:
         return folder
     agreement = _agreement(storage, name, folder)
-    write_whole(folder.file, {**agreement["plan"], "storage": storage})
-    prepared = folder.read_prepared() or prepare_models(folder, require_plan(folder), None)
+    content = {**agreement["plan"], "storage": storage}
+    prepared = folder.read_prepared() or prepare_models(folder, restore_plan(folder, content), None)
     if weights_hash(prepared) != agreement["weights"]:
-        folder.file.unlink()
         raise OtherModelsError(OTHER_MODELS.format(name=name, home=home))
+    if not folder.file.is_file():
+        write_whole(folder.file, content)
     return folder
 
 
@@ -128,13 +131,15 @@ def weights_hash(prepared: Prepared) -> str:
     return digest.hexdigest()[:16]
 
 
-def _require_storage(folder: StudyFolder, storage: str | None) -> None:
+def _own_storage(folder: StudyFolder, storage: str | None) -> str | None:
+    """Return the storage that a study was begun with, which may be named again."""
     kept = folder.outline().storage
     if storage not in (None, kept):
         raise ChangedStudyError(
             f"study {folder.name} keeps its trials in {masked(kept) if kept else 'a journal file'},"
             f" not in {masked(storage)}; leave --storage away, or begin a study of another name with it"
         )
+    return kept
 
 
 def _agreement(storage: str, name: str, folder: StudyFolder) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Plan:
         return create_trial(state=TrialState.WAITING, params=point, distributions=space)
 
     def content(self) -> dict[str, Any]:
-        """Return it as plain data, from which `read_plan` restores it."""
+        """Return it as plain data, from which `restore_plan` makes it again."""
         fields = {key: getattr(self, key) for key in Plan.__dataclass_fields__}
         return fields | {"study": self.study.model_dump(by_alias=True)}
 
@@ -143,8 +143,16 @@ def read_plan(folder: StudyFolder) -> Plan | None:
         FileNotFoundError: if a plugin is gone.
     """
     content = read_json(folder.file)
-    if not content:
-        return None
+    return restore_plan(folder, content) if content else None
+
+
+def restore_plan(folder: StudyFolder, content: Mapping[str, Any]) -> Plan:
+    """Return the plan of which this is the content.
+
+    Raises:
+        ChangedStudyError: if the code, or a plugin, has since given a recipe other contents.
+        FileNotFoundError: if a plugin is gone.
+    """
     plan = Plan(**{**content, "study": make_study(content["study"], str(folder.file))})
     for arm, agreed in plan.recipes.items():
         recipe = plan.study.recipes[arm]

@@ -1,5 +1,6 @@
 """Storages of trials: what is refused, what may pass, joining from a host without the folder."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,11 +93,53 @@ def test_a_host_without_the_folder_joins_by_the_storage_alone(
     statuses = look_at_trials(folder, folder.outline()).status()
     assert all(status.state in ("ok", "collapsed") for status in statuses)
 
-    monkeypatch.setattr(joining, "weights_hash", lambda made: "others")
-    with pytest.raises(OtherModelsError, match="this host prepares other weights"):
-        reach(tmp_path / "strange", "toy", storage)
     with pytest.raises(FileNotFoundError, match="did you mean 'toy'"):
         reach(tmp_path / "none", "toys", storage)
+
+
+@pytest.fixture
+def alone(prepared: Path) -> Options:
+    """The toy study prepared by one host, and known to others by its storage alone."""
+    options = Options(workers=1, storage=f"sqlite:///{prepared / 'trials.db'}")
+    prepare_only(toy(), prepared, options)
+    return options
+
+
+@pytest.fixture
+def elsewhere(undisturbed: Path, tmp_path: Path) -> Path:
+    """A home folder on another host, which arrives at the same models."""
+    shutil.copytree(undisturbed / "prepared", tmp_path / "elsewhere" / "prepared")
+    return tmp_path / "elsewhere"
+
+
+def test_a_first_start_that_was_broken_off_is_repeated(
+    alone: Options, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(joining, "prepare_models", stop)
+        reach(elsewhere, "toy", alone.storage)
+    there = reach(elsewhere, "toy", alone.storage)
+    assert there.outline().storage == alone.storage
+    assert there.read_prepared()
+
+
+def test_other_weights_are_refused_at_every_start(
+    alone: Options, prepared: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach(elsewhere, "toy", alone.storage)
+    monkeypatch.setattr(joining, "weights_hash", lambda made: "others")
+    for home in (elsewhere, prepared):
+        with pytest.raises(OtherModelsError, match="this host prepares other weights"):
+            reach(home, "toy", alone.storage)
+        with pytest.raises(OtherModelsError, match="this host prepares other weights"):
+            prepare_only(toy(), home, alone)
+    find_study(elsewhere, "toy").file.unlink()
+    for _ in range(2):
+        with pytest.raises(OtherModelsError, match="this host prepares other weights"):
+            reach(elsewhere, "toy", alone.storage)
 
 
 def test_a_worker_is_refused_a_storage_that_is_not_the_study_s(new_home: Path) -> None:
