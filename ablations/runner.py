@@ -137,11 +137,11 @@ def begun(study: Study, home: Path, options: Options) -> Iterator[tuple[StudyFol
         its folder, its plan, and its task, None if its models are prepared.
     """
     settle_process()
-    require_shareable(options.storage, options.workers)
     folder = StudyFolder(home, study.name)
     with folder.lock(), sigterm_as_ctrl_c():
-        task = None if folder.read_prepared() else check_inputs(study, options.device)
         plan = compare(folder, _plan(study, options))
+        require_shareable(plan.storage, options.workers)
+        task = None if folder.read_prepared() else check_inputs(study, options.device)
         require_lenders(home, plan)
         open_storage(plan.storage, folder.journal)
         store = default_store(folder.home, plan.tracking_uri)

@@ -84,7 +84,8 @@ def require_shareable(uri: str | None, workers: int) -> None:
     if uri is not None and uri.startswith("sqlite") and workers > 1:
         raise ValueError(
             "a SQLite storage gives one trial to two workers at times, since it locks no single row;"
-            " leave --storage away (a journal file) or name a postgresql:// database"
+            " run the study by `workbench ablate --workers 1`, or begin one without --storage (a journal"
+            " file) or in a postgresql:// database"
         )
 
 

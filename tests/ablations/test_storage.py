@@ -29,7 +29,17 @@ def test_sqlite_is_refused_for_several_workers_with_the_reason(new_home: Path) -
     options = Options(workers=2, storage=f"sqlite:///{new_home / 'trials.db'}")
     with pytest.raises(ValueError, match="a SQLite storage gives one trial to two workers at times"):
         ablate(toy(), new_home, options)
-    assert not (new_home / "studies").exists()
+    assert not StudyFolder(new_home, "toy").file.exists()
+
+
+def test_a_study_begun_in_sqlite_is_refused_more_workers_when_it_goes_on(new_home: Path) -> None:
+    with begun(toy(), new_home, Options(workers=1, storage=f"sqlite:///{new_home / 'trials.db'}")):
+        pass
+    with begun(toy(), new_home, Options(workers=1)) as (_, plan, _):
+        assert plan.storage
+    with pytest.raises(ValueError, match="a SQLite storage gives one trial to two workers at times"):
+        with begun(toy(), new_home, Options(workers=4)):
+            pass
 
 
 def test_one_worker_may_use_sqlite_and_nobody_joins_it(
