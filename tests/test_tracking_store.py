@@ -75,6 +75,31 @@ def test_uris_hold_at_any_path(store: Store, tmp_path: Path) -> None:
     assert str(store.artifacts).encode() not in database.read_bytes()
 
 
+def test_artifacts_are_found_below_a_path_that_a_uri_spells_otherwise(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "my runs"
+    home.mkdir()
+    store = default_store(Path(shutil.copy(empty_database, home)).parent)
+    run = store.client.create_run(store.create_experiment("ppo+kl"), run_name="vanilla/s0")
+    store.client.log_text(run.info.run_id, "vanilla", "recipe.txt")
+    exported(store, tmp_path / "example", "ppo+kl")
+    [text] = (tmp_path / "example" / "artifacts").rglob("recipe.txt")
+    assert text.read_text() == "vanilla"
+
+
+def test_a_run_without_the_artifacts_that_it_has_is_not_exported(
+    empty_database: Path, tmp_path: Path
+) -> None:
+    store = default_store(Path(shutil.copy(empty_database, tmp_path)).parent)
+    tags = {module.MARK: '[{"path": "samples.json", "type": "table"}]'}
+    store.client.create_run(store.create_experiment("moved"), run_name="vanilla/s0", tags=tags)
+    shutil.rmtree(store.artifacts, ignore_errors=True)
+    with pytest.raises(ValueError, match=r"run vanilla/s0 has artifacts, but they are not in .*/moved/"):
+        exported(store, tmp_path / "example", "moved")
+    assert not (tmp_path / "example").exists()
+
+
 @pytest.mark.parametrize("home", ["--home '/some/where else' ", "--home=/some/where ", ""])
 def test_commands_do_not_say_where_the_runs_were(home: str, store: Store, tmp_path: Path) -> None:
     command = f"workbench ablate mine.yaml {home}--workers 2"

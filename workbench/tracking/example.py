@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from workbench.names import unknown
 
@@ -20,6 +21,8 @@ REPEATED = shutil.ignore_patterns("*.svg", "*.html", "curves.csv")
 SPARED = ("index_metrics_run_uuid", "index_metrics_run_uuid_key_step")
 """Indexes of MLflow's that take as much room as the metrics, and are not missed in a small store, whose
 primary key begins with the metric."""
+MARK = "mlflow.loggedArtifacts"
+"""Tag of runs that have artifacts: each that trained to its end has it."""
 THINNINGS = (1, 2, 5, 10, 20, 50)
 
 
@@ -61,8 +64,8 @@ def export_example(database: Path, studies: Sequence[str], target: Path) -> int:
     Returns:
         every how many steps are kept.
     Raises:
-        ValueError: if the target is not empty, a study is not there, they stay too large, or the
-            store is damaged. What was written is gone then.
+        ValueError: if the target is not empty, a study is not there, artifacts are not where the store
+            says, they stay too large, or the store is damaged. What was written is gone then.
     """
     if target.is_dir() and any(target.iterdir()):
         raise ValueError(f"{target} is not empty; delete it or name another folder")
@@ -144,10 +147,17 @@ def _keep_only(db: sqlite3.Connection, studies: Sequence[str]) -> list[str]:
 
 
 def _copy_artifacts(db: sqlite3.Connection, kept: Sequence[str], target: Path) -> None:
-    for run, experiment, uri in db.execute("SELECT run_uuid, experiment_id, artifact_uri FROM runs"):
-        source = Path(uri.removeprefix("file://"))
+    marked = {run for (run,) in db.execute("SELECT run_uuid FROM tags WHERE key = ?", (MARK,))}
+    query = "SELECT run_uuid, name, experiment_id, artifact_uri FROM runs"
+    for run, name, experiment, uri in db.execute(query):
+        source = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri)
         if str(experiment) in kept and source.is_dir():
             shutil.copytree(source, target / str(experiment) / run / "artifacts", ignore=REPEATED)
+        elif str(experiment) in kept and run in marked:
+            raise ValueError(
+                f"run {name} has artifacts, but they are not in {source};"
+                " put them back there, or make that path a link to where they are now"
+            )
 
 
 def _make_portable(db: sqlite3.Connection) -> None:
