@@ -109,6 +109,24 @@ def test_a_store_that_is_away_is_asked_once_and_others_get_theirs(
     ]
 
 
+def test_a_run_that_delivers_its_spool_meanwhile_costs_the_others_nothing(
+    study_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, *_ = (write_run(study_store, tmp_path / "home" / name) for name in ("b", "a", "c"))
+    advance = Delivery.advance
+
+    def end_another(self: Delivery) -> None:
+        advance(self)
+        (ending / NAME).unlink(missing_ok=True)
+
+    monkeypatch.setattr(Delivery, "advance", end_another)
+    assert states(tmp_path / "home") == [
+        ("study vanilla/a", "arrived"),
+        ("b", "arrived"),
+        ("study vanilla/c", "arrived"),
+    ]
+
+
 def test_an_empty_spool_is_no_error(tmp_path: Path) -> None:
     with open_spool(tmp_path / "a", "mine"):
         pass

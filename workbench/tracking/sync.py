@@ -60,6 +60,8 @@ def _sync(path: Path, uri: str | None, away: dict[str, Exception]) -> Upload:
 
 def _upload(path: Path, uri: str | None, away: dict[str, Exception]) -> Upload:
     """Upload one spool, unless its store is known to be away; delete it if the run has ended."""
+    if not path.exists():  # the run ended, or somebody uploaded it, while others were uploaded
+        return Upload(path.parent.name, "arrived")
     opening = next(read(path), None)
     if opening is None:
         return Upload(path.parent.name, "unfinished")
