@@ -15,6 +15,7 @@ from ablations.cells import Cell
 from ablations.folder import StudyFolder, find_study
 from ablations.outline import Outline
 from ablations.search_space import distributions, parameters, varied_tricks
+from ablations.storage import masked
 from ablations.study import Study
 from ablations.study_files import change_study, load_study, make_study
 from workbench.locks import write_whole
@@ -243,10 +244,12 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _other_stores(old: Plan, new: Plan) -> Iterator[str]:
-    if new.tracking_uri and new.tracking_uri != old.tracking_uri:
-        yield f"the MLflow store was {old.tracking_uri or 'the default'} and is now {new.tracking_uri}"
-    if new.storage and new.storage != old.storage:
-        yield f"the storage of trials was {old.storage or 'a journal file'} and is now {new.storage}"
+    for what, was, now in (
+        ("MLflow store", old.tracking_uri or "the default", new.tracking_uri),
+        ("storage of trials", old.storage or "a journal file", new.storage),
+    ):
+        if now and now != was:
+            yield f"the {what} was {masked(was)} and is now {masked(now)}"
 
 
 def _telling(points: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:

@@ -1,8 +1,10 @@
 """Storages of trials: what is refused, what may pass, joining from a host without the folder."""
 
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from ablations.folder import StudyFolder, find_study
 from ablations.joining import OtherModelsError, join, reach
 from ablations.liveness import Stop
 from ablations.opening import look_at_trials
-from ablations.plan import ChangedStudyError
+from ablations.plan import ChangedStudyError, agree, compare
 from ablations.runner import Options, ablate, begun, prepare_only, prepare_study
 from ablations.storage import StorageError, is_passing, masked, open_storage, patiently
 from ablations.trials import Trials
@@ -65,6 +67,17 @@ def test_a_database_that_does_not_answer_is_said_in_a_sentence(tmp_path: Path) -
         open_storage(uri, tmp_path / "journal.log")
     assert "secret" not in str(error.value)
     assert masked(uri).startswith("postgresql://lab:***@127.0.0.1")
+
+
+def test_a_study_that_is_given_another_store_says_which_without_passwords(tmp_path: Path) -> None:
+    folder, old = StudyFolder(tmp_path, "toy"), toy_plan()
+    agree(folder, replace(old, storage="postgresql://lab:secret@here/db"))
+    for given in ({"storage": "postgresql://lab:other@there/db"}, {"tracking_uri": "http://me:pw@x"}):
+        with pytest.raises(ChangedStudyError) as refused:
+            compare(folder, replace(old, **given))
+        told = str(refused.value)
+        assert re.search(r"(was postgresql://lab:\*\*\*@here/db|store was the default) and is now", told)
+        assert not re.search("secret|other@|pw@", told)
 
 
 def test_a_server_that_is_away_is_waited_for_and_bad_data_is_not() -> None:
