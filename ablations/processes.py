@@ -9,6 +9,14 @@ from typing import Any, Self
 
 import psutil
 
+BOOT, NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+STATE, START = 0, 19
+"""Places in /proc/PID/stat after the name, from 0; proc(5) counts them from 3."""
+NEVER = -1
+"""When a process started that is not there, or is a zombie."""
+SLACK_SECONDS = 2.0
+"""By so much a start in seconds since 1970 may move, as the clock is kept right and rounded."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -18,7 +26,8 @@ class Process:
         name: what the worker is called in lists.
         machine: the boot and the process namespace in which `pid` means something.
         pid: process id.
-        started: when it started, in seconds, as the machine has it.
+        started: when it started: a whole number of the kernel's ticks since the boot, which no change of
+            the clock moves; where the boot is not known, and in older studies, seconds since 1970.
     """
 
     name: str
@@ -34,7 +43,8 @@ class Process:
             name: what to call it; else host and process id.
         """
         pid = os.getpid()
-        return cls(name or f"{socket.gethostname()}:{pid}", _machine(), pid, _started(pid))
+        started = _ticks(pid) if _knows_boot() else _seconds(pid)
+        return cls(name or f"{socket.gethostname()}:{pid}", _machine(), pid, started)
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> Self:
@@ -53,22 +63,38 @@ class Process:
     @property
     def is_gone(self) -> bool:
         """Whether it certainly ended; False for what runs elsewhere."""
-        return self.is_here and _started(self.pid) != self.started
+        if not self.is_here:
+            return False
+        if isinstance(self.started, int):
+            return _ticks(self.pid) != self.started
+        return abs(_seconds(self.pid) - self.started) > SLACK_SECONDS
 
 
-def _started(pid: int) -> float:
-    """Return when a process started, or −1 if there is none or it is a zombie."""
+def _ticks(pid: int) -> int:
+    """Return when a process started, in the kernel's ticks since the boot."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return NEVER
+    return NEVER if fields[STATE] == b"Z" else int(fields[START])
+
+
+def _seconds(pid: int) -> float:
+    """Return when a process started, in seconds since 1970, as the clock now has it."""
     try:
         process = psutil.Process(pid)
         is_dead = process.status() == psutil.STATUS_ZOMBIE
-        return -1.0 if is_dead else round(process.create_time(), 2)
+        return NEVER if is_dead else float(process.create_time())
     except psutil.Error:
-        return -1.0
+        return NEVER
 
 
 @cache
 def _machine() -> str:
-    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    if not boot.is_file() or not namespace.is_symlink():
+    if not _knows_boot():
         return socket.gethostname()
-    return f"{boot.read_text().strip()}/{os.readlink(namespace)}"
+    return f"{BOOT.read_text().strip()}/{os.readlink(NAMESPACE)}"
+
+
+def _knows_boot() -> bool:
+    return BOOT.is_file() and NAMESPACE.is_symlink()

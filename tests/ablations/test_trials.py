@@ -1,5 +1,8 @@
 """Trials in Optuna: claimed by one, counted once, taken back from the dead, on every storage."""
 
+import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -7,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from optuna.trial import TrialState
 
+from ablations import processes
 from ablations.beats import Beat, Listener
 from ablations.folder import StudyFolder
 from ablations.journal_lock import JournalLock
@@ -266,6 +271,59 @@ def test_a_process_is_told_from_a_later_one_of_the_same_number() -> None:
     assert replace(ME, pid=2**22 + 1).is_gone
     assert not replace(ME, pid=2**22 + 1, machine="another").is_gone
     assert Process.of(ME.facts()) == ME
+
+
+def test_a_zombie_is_gone() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    own = replace(ME, pid=child.pid, started=processes._ticks(child.pid))
+    by_the_clock = replace(own, started=processes._seconds(child.pid))
+    assert not own.is_gone and not by_the_clock.is_gone
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is not yet reaped
+    assert own.is_gone and by_the_clock.is_gone
+    child.wait()
+    assert own.is_gone and by_the_clock.is_gone
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let all processes seem to have started so many seconds later, as after a change of the clock."""
+    create_time = psutil.Process.create_time
+
+    def by(seconds: float) -> None:
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + seconds)
+
+    return by
+
+
+@pytest.mark.parametrize("step", [-3600.0, -0.02, 1.0])
+def test_a_process_stays_alive_when_the_clock_is_set(
+    set_clock: Callable[[float], None], step: float
+) -> None:
+    stored = Process.of(json.loads(json.dumps(ME.facts())))
+    set_clock(step)
+    assert Process.this("me") == stored == ME
+    assert not stored.is_gone
+
+
+def test_a_process_that_an_older_version_wrote_down_by_the_clock_is_judged_by_it(
+    set_clock: Callable[[float], None],
+) -> None:
+    older = replace(ME, started=round(psutil.Process().create_time(), 2))
+    assert not older.is_gone
+    assert replace(older, started=older.started - 5).is_gone
+    assert replace(older, pid=2**22 + 1).is_gone
+    set_clock(1.0)  # as the kernel does now and then, when it rounds the time of the boot
+    assert not older.is_gone
+
+
+def test_a_process_is_known_by_the_clock_where_the_boot_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "BOOT", tmp_path / "none")
+    me = Process.this("me")
+    assert me.started == psutil.Process().create_time()
+    assert not me.is_gone
 
 
 def test_a_journal_cut_short_is_repaired_before_the_next_line(tmp_path: Path) -> None:
