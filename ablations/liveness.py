@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from ablations.records import Claim
 from ablations.trials import Trials
-from workbench.progress import listening
 
 PARENT_SECONDS = 1.0
 
@@ -46,7 +45,7 @@ class Stop:
 
 @dataclass
 class Pulse:
-    """Gives signs of life for a claim from a thread of its own, however long an iteration takes.
+    """Gives signs of life for a claim from a thread of its own, however long anything takes.
 
     Attributes:
         trials: of the study.
@@ -62,7 +61,7 @@ class Pulse:
     _is_over: threading.Event = field(default_factory=threading.Event, init=False)
 
     def __call__(self, done: int, total: int, title: str) -> None:
-        """Take a report of `workbench.progress.track`."""
+        """Take a report on the run's iterations from `workbench.progress.track`."""
         self.done = self.iterations - total + done
 
     @contextmanager
@@ -79,8 +78,7 @@ class Pulse:
         thread = threading.Thread(target=self._beat, daemon=True)
         thread.start()
         try:
-            with listening(self):
-                yield
+            yield
         finally:
             self._is_over.set()
             thread.join()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 
 from ablations.cells import Cell
 from ablations.folder import StudyFolder, find_study
@@ -29,6 +30,7 @@ from workbench.device import make_accelerator
 from workbench.environment import settle_process
 from workbench.errors import is_expected, one_sentence
 from workbench.parallel import broadcast, is_main, leave, processes
+from workbench.progress import listening
 from workbench.stages.prepare import Prepared, prepare
 from workbench.tasks import make_task
 from workbench.tracking.run_log import RunLog
@@ -39,6 +41,7 @@ from workbench.training import Interrupted, NoTracker, Run
 STOPPED = 3
 """Exit status of a worker that could not go on although no trial failed; its last line says why."""
 IDLE_SECONDS = 2.0
+CANNOT_PREPARE = "cannot make the models of {cell}: {why}; mend that, then run the same command again"
 
 
 class Parted(Exception):
@@ -130,16 +133,12 @@ class Worker:
         Returns:
             how the run ended; None if it was given back or failed.
         Raises:
-            CheckpointError: if the disk does not take its checkpoint; the cell is given back.
+            CheckpointError: if the disk does not take its models or checkpoint; the cell is given back.
             Parted: if the run failed, and the other processes that trained it are gone.
         """
         broadcast((claim.cell, claim.parameters))
-        log = self._log(claim)
-        pulse = Pulse(trials, claim, log.run.settings.iterations)
         try:
-            with pulse.beating(last_iteration(log.run.folder)):
-                run_id, result = log.train(lambda: self.stop.is_asked or claim.is_lost)
-            save_policy(log.run)
+            return self._finish(claim, trials)
         except Interrupted:
             trials.give_back(claim)
             return None
@@ -154,9 +153,17 @@ class Worker:
             if processes() > 1:
                 raise Parted from error  # the others have failed as well, or wait in vain
             return None
+
+    def _finish(self, claim: Claim, trials: Trials) -> Outcome:
+        """Train one cell to its end, alive to others from before the first model of its own is made."""
+        pulse = Pulse(trials, claim, self.plan.study.ppo.iterations)
+        with pulse.beating(last_iteration(self.folder.cell(claim.cell))):
+            log = self._log(claim)
+            with listening(pulse):
+                run_id, result = log.train(lambda: self.stop.is_asked or claim.is_lost)
+        save_policy(log.run)
         state: Literal["ok", "collapsed"] = "collapsed" if result.collapse else "ok"
-        reached = result.history[-1][0]
-        return Outcome(state, result.final, run_id, reached, result.stopped_at)
+        return Outcome(state, result.final, run_id, result.history[-1][0], result.stopped_at)
 
     def _log(self, claim: Claim) -> RunLog:
         run = self._run(claim.cell, claim.parameters)
@@ -175,10 +182,12 @@ class Worker:
         study = self.plan.study
         if not study.prepare.is_per_run:
             return self._prepared
-        return prepare(
-            self._task, study.prepare.for_run(cell.seed), self.folder.home, self._accelerator,
-            study.ppo.max_response_tokens,
-        )  # fmt: skip
+        models, cap = study.prepare.for_run(cell.seed), study.ppo.max_response_tokens
+        try:
+            return prepare(self._task, models, self.folder.home, self._accelerator, cap)
+        except (OSError, SafetensorError) as error:  # no fault of the cell: perhaps the disk is full
+            sentence = CANNOT_PREPARE.format(cell=cell.name, why=one_sentence(error))
+            raise CheckpointError(sentence) from error
 
     def __post_init__(self) -> None:
         """Open what all cells need; the task's data are read once."""
