@@ -16,11 +16,16 @@ from ablations.trials import Trials
 PARENT_SECONDS = 1.0
 
 
+class StopNow(BaseException):
+    """A request to stop, amid what does not look for one; no Exception, which a library might handle."""
+
+
 @dataclass
 class Stop:
     """Whether this process was asked to stop, by a signal or by the end of its parent."""
 
     is_asked: bool = False
+    _is_urgent: bool = field(default=False, init=False)
 
     def listen(self, parent: int | None) -> None:
         """Listen to Ctrl-C, to SIGTERM, and to the parent's end if there is a parent to look after.
@@ -29,7 +34,7 @@ class Stop:
             parent: process id of the parent; None for a worker that somebody started by hand.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: setattr(self, "is_asked", True))
+            signal.signal(number, lambda *_: self._ask())
         if parent is None:
             return
         if sys.platform == "linux":
@@ -37,10 +42,33 @@ class Stop:
             ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
         threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a request to stop, also an earlier one, end the block, which does not look for it.
+
+        Raises:
+            StopNow: once, so that the block can clean up.
+        """
+        self._is_urgent = True
+        try:
+            self._obey()
+            yield
+        finally:
+            self._is_urgent = False
+
+    def _ask(self) -> None:
+        self.is_asked = True
+        self._obey()
+
+    def _obey(self) -> None:
+        if self._is_urgent and self.is_asked:
+            self._is_urgent = False
+            raise StopNow
+
     def _watch(self, parent: int) -> None:
         while os.getppid() == parent:
             time.sleep(PARENT_SECONDS)
-        self.is_asked = True
+        os.kill(os.getpid(), signal.SIGTERM)  # the main thread hears it, whatever it waits for
 
 
 @dataclass

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from ablations.cells import Cell
 from ablations.folder import StudyFolder, find_study
-from ablations.liveness import Pulse, Stop
+from ablations.liveness import Pulse, Stop, StopNow
 from ablations.opening import open_trials
 from ablations.plan import Plan, require_plan
 from ablations.preparation import require_same_data
@@ -57,7 +57,7 @@ class Worker:
     Attributes:
         folder: of the study.
         plan: what was agreed on.
-        stop: asked after every iteration.
+        stop: asked after every iteration; ends the making of models at once.
         process: how it is called in the list of trials.
     """
 
@@ -78,7 +78,7 @@ class Worker:
             return self._follow()
         try:
             self._lead(patiently(lambda: open_trials(self.folder, self.plan)), until_done)
-        except Parted:
+        except (Parted, StopNow):
             return 0
         except (CheckpointError, StorageError) as error:
             return _give_up(error)
@@ -102,6 +102,8 @@ class Worker:
             try:
                 with suppress(Interrupted):
                     self._run(*claimed).train(NoTracker(), lambda: self.stop.is_asked)
+            except StopNow:
+                return 0
             except Exception as error:
                 if not is_expected(error):
                     raise  # of this process alone, perhaps: the launcher ends the others
@@ -134,6 +136,7 @@ class Worker:
             how the run ended; None if it was given back or failed.
         Raises:
             CheckpointError: if the disk does not take its models or checkpoint; the cell is given back.
+            StopNow: if it is to stop while its models are made; the cell is given back.
             Parted: if the run failed, and the other processes that trained it are gone.
         """
         broadcast((claim.cell, claim.parameters))
@@ -142,7 +145,7 @@ class Worker:
         except Interrupted:
             trials.give_back(claim)
             return None
-        except CheckpointError:
+        except (CheckpointError, StopNow):
             trials.give_back(claim)
             raise
         except Exception as error:
@@ -184,7 +187,8 @@ class Worker:
             return self._prepared
         models, cap = study.prepare.for_run(cell.seed), study.ppo.max_response_tokens
         try:
-            return prepare(self._task, models, self.folder.home, self._accelerator, cap)
+            with self.stop.at_once():
+                return prepare(self._task, models, self.folder.home, self._accelerator, cap)
         except (OSError, SafetensorError) as error:  # no fault of the cell: perhaps the disk is full
             sentence = CANNOT_PREPARE.format(cell=cell.name, why=one_sentence(error))
             raise CheckpointError(sentence) from error

@@ -1,15 +1,18 @@
-"""A worker that makes models of a cell's own seed: alive meanwhile, one failed cell."""
+"""A worker that makes models of a cell's own seed: alive meanwhile, quick to stop, one failed cell."""
 
 import errno
-from collections.abc import Callable
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors import SafetensorError
 
-from ablations import worker
-from ablations.liveness import Stop
+from ablations import liveness, worker
+from ablations.liveness import Stop, StopNow
 from ablations.opening import open_trials
 from ablations.processes import Process
 from ablations.runner import begun, prepare_study
@@ -27,13 +30,24 @@ Preparing = Callable[[Callable[[], Any]], None]
 
 
 @pytest.fixture
-def here(prepared: Path) -> tuple[Worker, Trials]:
+def stop() -> Iterator[Stop]:
+    """A request to stop, not made yet, for which this process listens."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop = Stop()
+    stop.listen(None)
+    yield stop
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def here(prepared: Path, stop: Stop) -> tuple[Worker, Trials]:
     """A worker in this process, and the trials of a study of two seeds with a reward model each."""
     with begun(STUDY, prepared, OPTIONS) as (folder, plan, task):
         trials = open_trials(folder, plan)
         trials.enqueue("missing")
         prepare_study(folder, plan, task)
-    return Worker(folder, plan, Stop(), Process.this()), trials
+    return Worker(folder, plan, stop, Process.this()), trials
 
 
 @pytest.fixture
@@ -60,6 +74,11 @@ def failing(error: BaseException) -> Callable[[], None]:
         raise error
 
     return fail
+
+
+def be_asked_to_stop(number: signal.Signals = signal.SIGTERM) -> None:
+    signal.raise_signal(number)
+    pytest.fail("it went on making models")
 
 
 def test_a_worker_gives_signs_of_life_while_it_makes_models_and_counts_no_iterations(
@@ -135,3 +154,54 @@ def test_a_full_disk_while_models_are_made_stops_the_worker_and_fails_no_trial(
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"cannot make the models of vanilla/s1: {why}; mend that, then run the same command again"
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_is_to_stop_while_it_makes_models_gives_the_cell_back_at_once(
+    here: tuple[Worker, Trials], while_preparing: Preparing, number: signal.Signals
+) -> None:
+    own, trials = here
+    while_preparing(lambda: be_asked_to_stop(number))
+    assert own.work(until_done=False) == 0
+    assert states(trials) == ["ok", "waiting"]
+
+
+def test_a_process_that_follows_ends_when_it_is_to_stop_while_it_waits_for_models(
+    here: tuple[Worker, Trials], while_preparing: Preparing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, trials = here
+    monkeypatch.setattr(worker, "is_main", lambda: False)
+    monkeypatch.setattr(worker, "broadcast", lambda _: (trials.outline.cells["vanilla/s1"], {}))
+    while_preparing(be_asked_to_stop)
+    assert own.work(until_done=False) == 0
+
+
+def test_a_request_to_stop_ends_what_does_not_look_for_it_once_and_lets_it_clean_up(stop: Stop) -> None:
+    cleaned: list[str] = []
+    with pytest.raises(StopNow), stop.at_once():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            cleaned.append("all")
+    assert cleaned == ["all"]
+
+
+def test_a_request_to_stop_from_before_ends_what_would_not_look_for_it(stop: Stop) -> None:
+    signal.raise_signal(signal.SIGTERM)
+    assert stop.is_asked
+    with pytest.raises(StopNow), stop.at_once():
+        pytest.fail("it began")
+
+
+def test_the_end_of_the_parent_is_a_request_like_any_other(
+    stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "other")  # without Linux's own signal
+    monkeypatch.setattr(liveness, "PARENT_SECONDS", 0.0)
+    ended: list[int] = []
+    monkeypatch.setattr(os, "getppid", lambda: 0 if ended else 1)
+    with pytest.raises(StopNow), stop.at_once():
+        stop.listen(1)
+        ended.append(1)
+        wait_for(lambda: False, "the request")
