@@ -34,8 +34,8 @@ def check_inputs(study: Study, device: str) -> Task:
         if path:
             require_folder(path)
     task = make_task(study.task)
-    if study.prune and study.prune.rule == "gold" and task.gold((), ()) is None:
-        raise ValueError(NO_JUDGE)
+    if task.gold((), ()) is None:
+        _refuse_gold(study)
     return task
 
 
@@ -75,6 +75,17 @@ def require_same_data(prepared: Prepared, task: Task, study: str) -> None:
         raise ChangedStudyError(
             f"the content of the data has changed since study {study} was prepared;"
             " put the old data back, or give the study another name"
+        )
+
+
+def _refuse_gold(study: Study) -> None:
+    if study.prune and study.prune.rule == "gold":
+        raise ValueError(NO_JUDGE)
+    if study.search and study.search.judged_by_gold:
+        wanted = " and ".join(study.search.judged_by_gold)
+        raise ValueError(
+            f"search goes by {wanted}, and the task has no gold judge;"
+            " name other metrics, such as `objectives: {final/win_rate: maximize}`"
         )
 
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from workbench.glossary import GLOSSARY
+from workbench.names import unknown
 from workbench.settings import Settings
 
 Direction = Literal["maximize", "minimize"]
@@ -11,6 +13,8 @@ FIRST = "t0000"
 """The arm of the recipe around which to search; the others are called after their trials, too."""
 COLLAPSED = "collapsed"
 """The constraint on the share of seeds that collapse."""
+FINAL = (COLLAPSED, *(name for name in GLOSSARY if name.startswith("final/")))
+"""What a recipe may be judged by."""
 
 
 class Search(Settings):
@@ -40,11 +44,15 @@ class Search(Settings):
     )
     seed: int = Field(0, ge=0, description="of the proposals")
 
+    @property
+    def judged_by_gold(self) -> list[str]:
+        """What counts here that only a gold judge can tell."""
+        named = [name for name in {**self.objectives, **self.constraints} if name != COLLAPSED]
+        return [name for name in named if GLOSSARY[name].unit == "gold"]
+
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
         for name in (*self.objectives, *self.constraints):
-            if name != COLLAPSED and not name.startswith("final/"):
-                raise ValueError(
-                    f"'{name}' must be a final metric, such as final/gold: see docs/monitors.md"
-                )
+            if name not in FINAL:
+                raise ValueError(unknown("final metric", name, FINAL))
         return self

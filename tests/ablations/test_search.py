@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from ablations.folder import StudyFolder
+from ablations.preparation import check_inputs
 from ablations.processes import Process
 from ablations.records import DONE, Claim, Outcome
 from ablations.search.judging import excess, is_hopeless, worth
@@ -14,6 +15,7 @@ from ablations.search.settings import Search
 from ablations.search.space import Space
 from ablations.search.trials import SearchTrials
 from tests.ablations.toy import run_here, run_names, toy, toy_plan
+from tests.builders import TinyTask
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
 
@@ -76,9 +78,39 @@ def test_what_cannot_be_searched_is_refused(changes: dict[str, Any], sentence: s
         Space(find_recipe("ppo_max"), search(**changes))
 
 
-def test_objectives_and_constraints_are_final_metrics() -> None:
-    with pytest.raises(ValueError, match="'policy/kl' must be a final metric"):
-        search(objectives={"policy/kl": "minimize"})
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"objectives": {"final/goldd": "maximize"}}, "did you mean 'final/gold'"),
+        ({"constraints": {"policy/kl_to_sft": 4.0}}, "did you mean 'final/kl_to_sft'"),
+        ({"constraints": {"collapse": 0.0}}, "did you mean 'collapsed'"),
+    ],
+)
+def test_objectives_and_constraints_are_final_metrics(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown final metric .*; {sentence}"):
+        search(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},  # final/gold is the default
+        {"objectives": {"final/win_rate": "maximize"}, "constraints": {"final/best_gold": 2.0}},
+    ],
+)
+def test_a_search_by_gold_is_refused_on_a_task_without_a_judge(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"recipe": "ppo_max", "tricks": TRICKS, "trials": 2}
+    asked, by_wins = (
+        toy(arms={}, baseline=None, search={**wanted, **more})
+        for more in (changes, {"objectives": {"final/win_rate": "maximize"}})
+    )
+    check_inputs(asked, "cpu")
+    monkeypatch.setattr("ablations.preparation.make_task", lambda settings: TinyTask(has_gold=False))
+    check_inputs(by_wins, "cpu")
+    with pytest.raises(ValueError, match=r"search goes by final/(best_)?gold, and the task has no gold"):
+        check_inputs(asked, "cpu")
 
 
 def result(gold: float, kl: float = 1.0, collapsed: float = 0.0) -> dict[str, float]:
