@@ -1,9 +1,8 @@
 """The trials of a search: each is a recipe that was proposed, with a run per seed."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -15,8 +14,9 @@ from ablations.cells import Cell
 from ablations.folder import StudyFolder
 from ablations.outline import Outline
 from ablations.processes import Process
-from ablations.records import Claim, Outcome, State, Status, objective
+from ablations.records import Claim, Outcome, State, Status
 from ablations.search.judging import excess, is_hopeless, worth
+from ablations.search.proposals import RESULT, arm_of, done_run, facts_of, results_of
 from ablations.search.settings import COLLAPSED, FIRST, Search
 from ablations.trials import LIVE, Trials
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 PATIENCE = 200
 """Proposals in a row that cannot be run, or were made before, until the space counts as exhausted."""
 SEEDS_APART = 100_003
-RESULT = "seed/"
-"""Attributes that begin so hold how the run with that seed ended."""
 
 
 class SearchTrials(Trials):
@@ -73,9 +71,9 @@ class SearchTrials(Trials):
         result = {**outcome.final, COLLAPSED: float(outcome.state == "collapsed")}
         facts = {"run_id": outcome.run_id, "iterations": outcome.iterations, "final": result}
         self._set(claim.trial, f"{RESULT}{claim.cell.seed}", facts)
-        results = _results(self._get(claim.trial))
+        results = results_of(self._get(claim.trial))
         left = [seed for seed in self.outline.seeds if seed not in results]
-        others = [_results(trial) for trial in self._trials(TrialState.COMPLETE)]
+        others = [results_of(trial) for trial in self._trials(TrialState.COMPLETE)]
         gives_up = bool(left) and self._search.give_up and is_hopeless(results, others, self._search)
         if left and not gives_up:
             claim.cell = Cell(claim.unit, left[0])
@@ -102,7 +100,7 @@ class SearchTrials(Trials):
 
     def _cell(self, trial: FrozenTrial) -> Cell | None:
         """Return the first run of a proposal that is still to do."""
-        arm, results = trial.user_attrs.get("cell"), _results(trial)
+        arm, results = trial.user_attrs.get("cell"), results_of(trial)
         left = [seed for seed in self.outline.seeds if seed not in results]
         return Cell(arm, left[0]) if arm and left else None
 
@@ -120,7 +118,7 @@ class SearchTrials(Trials):
         if len(earlier) >= self._search.trials:
             return self._refuse(trial, "others were faster to propose the last ones")
         for key in ("cell", "arm"):
-            self._set(trial._trial_id, key, _arm(trial.number))
+            self._set(trial._trial_id, key, arm_of(trial.number))
         return self._get(trial._trial_id)
 
     def _sampled(self) -> optuna.Study:
@@ -167,8 +165,8 @@ class SearchTrials(Trials):
 
     def _runs(self, arm: str, trial: FrozenTrial) -> list[Status]:
         """Say how the runs of one proposal stand; those that were given up are left out."""
-        facts = _facts(trial)
-        done = [_done(Cell(arm, seed), facts[seed]) for seed in self.outline.seeds if seed in facts]
+        facts = facts_of(trial)
+        done = [done_run(Cell(arm, seed), facts[seed]) for seed in self.outline.seeds if seed in facts]
         left = [Cell(arm, seed) for seed in self.outline.seeds if seed not in facts]
         if trial.state == TrialState.COMPLETE or not left:
             return done
@@ -176,23 +174,3 @@ class SearchTrials(Trials):
         later: State = now.state if now.state in ("failed", "missing") else "waiting"
         rest = [replace(now, cell=cell, state=later, iteration=0, worker=None) for cell in left[1:]]
         return [*done, now, *rest]
-
-
-def _arm(number: int) -> str:
-    return f"t{number:04d}"
-
-
-def _facts(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
-    """Return what was noted of each seed's run."""
-    noted = {key: value for key, value in trial.user_attrs.items() if key.startswith(RESULT)}
-    return {int(key.removeprefix(RESULT)): value for key, value in noted.items()}
-
-
-def _results(trial: FrozenTrial) -> dict[int, dict[str, float]]:
-    return {seed: facts["final"] for seed, facts in _facts(trial).items()}
-
-
-def _done(cell: Cell, facts: Mapping[str, Any]) -> Status:
-    state: State = "collapsed" if facts["final"][COLLAPSED] else "ok"
-    value = objective(facts["final"])
-    return Status(cell, state, facts["iterations"], value, run_id=facts["run_id"])
