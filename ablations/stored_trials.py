@@ -1,6 +1,6 @@
 """A study's trials as they stand in Optuna's storage, which is waited for while it is away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -71,16 +71,9 @@ class StoredTrials:
 
     def status(self) -> list[Status]:
         """Say how every cell stands, in the order of the design."""
-        latest: dict[str, FrozenTrial] = {}
-        for trial in self._glance():
-            name = trial.user_attrs.get("cell")
-            if name is None or name in self._ended or "refused" in trial.user_attrs:
-                continue
-            known = latest.get(name)
-            if known is None or known.state != TrialState.COMPLETE:
-                latest[name] = trial
+        trials = latest(self._glance())
         return [
-            self._ended.get(name) or self._status(cell, latest.get(name))
+            self._ended.get(name) or self._status(cell, trials.get(name))
             for name, cell in self.outline.cells.items()
         ]
 
@@ -138,6 +131,19 @@ class StoredTrials:
     def _trials(self, *states: TrialState) -> Sequence[FrozenTrial]:
         storage, wanted = (without_cache(self.storage), states) if states else (self.storage, None)
         return patiently(lambda: storage.get_all_trials(self._study_id, deepcopy=False, states=wanted))
+
+
+def latest(trials: Iterable[FrozenTrial]) -> dict[str, FrozenTrial]:
+    """Return the trial that counts of each cell: the one that completed, else the last."""
+    counting: dict[str, FrozenTrial] = {}
+    for trial in trials:
+        name = trial.user_attrs.get("cell")
+        if name is None or "refused" in trial.user_attrs:
+            continue
+        known = counting.get(name)
+        if known is None or known.state != TrialState.COMPLETE:
+            counting[name] = trial
+    return counting
 
 
 def _is_given_up(attributes: Mapping[str, Any], retries: int) -> bool:

@@ -1,8 +1,9 @@
 """The trials of a search: each is a recipe that was proposed, with a run per seed."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -16,9 +17,10 @@ from ablations.outline import Outline
 from ablations.processes import Process
 from ablations.records import Claim, Outcome, State, Status
 from ablations.search.judging import excess, is_hopeless, worth
-from ablations.search.proposals import RESULT, arm_of, done_run, facts_of, results_of
-from ablations.search.settings import COLLAPSED, FIRST, Search
-from ablations.trials import LIVE, Trials
+from ablations.search.proposals import RESULT, again, arm_of, done_run, facts_of, first, results_of
+from ablations.search.settings import COLLAPSED, Search
+from ablations.stored_trials import latest
+from ablations.trials import Trials
 
 if TYPE_CHECKING:
     from ablations.search.space import Space
@@ -46,13 +48,20 @@ class SearchTrials(Trials):
         super().__init__(folder, outline)
 
     def enqueue(self, *states: State, limit: int = 1) -> int:
-        """Enqueue the recipe around which to search, if it is not there; others are asked for."""
-        if self._space is None or "missing" not in states or any(self._units()):
+        """Enqueue proposals in one of these states, at first the recipe around which to search.
+
+        Others are asked for. One whose trial has ended is missing until its next one is enqueued.
+        """
+        if self._space is None:
             return 0
-        start = self._space.start()
-        start.user_attrs = {"cell": FIRST, "arm": FIRST}
-        self._create(start)
-        return 1
+        units = self._units()
+        lacking = [] if units or "missing" not in states else [first(self._space)]
+        for arm, trial in units.items():
+            if trial.state == TrialState.FAIL and self._runs(arm, trial)[-1].state in states:
+                lacking.append(again(trial))
+        for trial in lacking:
+            self._create(trial)
+        return len(lacking)
 
     def claim(self, process: Process) -> Claim | None:
         """Take a recipe that waits, or ask for a new one; None if there were enough."""
@@ -71,17 +80,7 @@ class SearchTrials(Trials):
         result = {**outcome.final, COLLAPSED: float(outcome.state == "collapsed")}
         facts = {"run_id": outcome.run_id, "iterations": outcome.iterations, "final": result}
         self._set(claim.trial, f"{RESULT}{claim.cell.seed}", facts)
-        results = results_of(self._get(claim.trial))
-        left = [seed for seed in self.outline.seeds if seed not in results]
-        others = [results_of(trial) for trial in self._trials(TrialState.COMPLETE)]
-        gives_up = bool(left) and self._search.give_up and is_hopeless(results, others, self._search)
-        if left and not gives_up:
-            claim.cell = Cell(claim.unit, left[0])
-            return
-        trial = Trial(self.study, claim.trial)
-        for name, over in excess(results, self._search).items():
-            trial.set_constraint(name, over)
-        self._complete(claim, worth(results, self._search), {"given_up": gives_up})
+        self._go_on(claim)
 
     def status(self) -> list[Status]:
         """Say how every run of every proposal stands, and how many are still to be proposed."""
@@ -98,15 +97,43 @@ class SearchTrials(Trials):
     def _directions(self) -> list[StudyDirection]:
         return [StudyDirection[way.upper()] for way in self._search.objectives.values()]
 
-    def _cell(self, trial: FrozenTrial) -> Cell | None:
-        """Return the first run of a proposal that is still to do."""
-        arm, results = trial.user_attrs.get("cell"), results_of(trial)
+    def _take(self, trial: FrozenTrial, process: Process) -> Claim | None:
+        """Claim a recipe that waits; one that was run with all seeds only lacks its end, and gets it."""
+        claim = super()._take(trial, process)
+        if claim and results_of(trial):
+            self._go_on(claim)
+        return None if claim and claim.is_over else claim
+
+    def _go_on(self, claim: Claim) -> None:
+        """Turn to the next seed, or end the trial if there is none, or it is hopeless to go on."""
+        results = results_of(self._get(claim.trial))
         left = [seed for seed in self.outline.seeds if seed not in results]
-        return Cell(arm, left[0]) if arm and left else None
+        others = [results_of(trial) for trial in self._trials(TrialState.COMPLETE)]
+        gives_up = bool(left) and self._search.give_up and is_hopeless(results, others, self._search)
+        if left and not gives_up:
+            claim.cell = Cell(claim.unit, left[0])
+            return
+        trial = Trial(self.study, claim.trial)
+        for name, over in excess(results, self._search).items():
+            trial.set_constraint(name, over)
+        self._complete(claim, worth(results, self._search), {"given_up": gives_up})
+
+    def _cell(self, trial: FrozenTrial) -> Cell | None:
+        """Return the first run of a waiting proposal that is still to do."""
+        arm = trial.user_attrs.get("cell")
+        return Cell(arm, self._left(trial)[0]) if arm else None
+
+    def _left(self, trial: FrozenTrial) -> list[int]:
+        """Return the seeds that a trial is to run; the last one counts once the trial has completed."""
+        if trial.state == TrialState.COMPLETE:
+            return []
+        noted = facts_of(trial)
+        return [seed for seed in self.outline.seeds if seed not in noted] or [self.outline.seeds[-1]]
 
     def _ask(self) -> FrozenTrial | None:
         """Ask the sampler for a recipe; one that cannot be run, or is there already, is refused."""
-        trial = self._sampled().ask()
+        # `Study.ask` would take a trial that somebody has put back since this process looked.
+        trial = Trial(self._sampled(), self.storage.create_new_trial(self._study_id))
         try:
             self._required_space.propose(trial)
         except ValueError as error:
@@ -151,26 +178,24 @@ class SearchTrials(Trials):
         self._end(nobody, TrialState.FAIL, {"refused": reason})
         return None
 
+    def _again(self, claim: Claim, changes: Mapping[str, Any]) -> None:
+        """Enqueue what an ended trial was of; nothing if its process died before it had proposed."""
+        if claim.unit:
+            super()._again(claim, changes)
+
     def _units(self, below: int | None = None) -> dict[str, FrozenTrial]:
         """Return the trial that counts of every proposal, failed ones included."""
-        units: dict[str, FrozenTrial] = {}
-        for trial in self._trials():
-            arm = trial.user_attrs.get("cell")
-            if arm is None or not (below is None or trial.number < below):
-                continue
-            known = units.get(arm)
-            if known is None or known.state not in LIVE or trial.state in LIVE:
-                units[arm] = trial
-        return units
+        trials = self._trials()
+        return latest(trial for trial in trials if below is None or trial.number < below)
 
     def _runs(self, arm: str, trial: FrozenTrial) -> list[Status]:
         """Say how the runs of one proposal stand; those that were given up are left out."""
-        facts = facts_of(trial)
-        done = [done_run(Cell(arm, seed), facts[seed]) for seed in self.outline.seeds if seed in facts]
-        left = [Cell(arm, seed) for seed in self.outline.seeds if seed not in facts]
-        if trial.state == TrialState.COMPLETE or not left:
+        facts, left = facts_of(trial), self._left(trial)
+        over = [seed for seed in self.outline.seeds if seed in facts and seed not in left]
+        done = [done_run(Cell(arm, seed), facts[seed]) for seed in over]
+        if not left:
             return done
-        now = self._status(left[0], trial)
+        now = self._status(Cell(arm, left[0]), trial)
         later: State = now.state if now.state in ("failed", "missing") else "waiting"
-        rest = [replace(now, cell=cell, state=later, iteration=0, worker=None) for cell in left[1:]]
-        return [*done, now, *rest]
+        rest = replace(now, state=later, iteration=0, worker=None)
+        return [*done, now, *(replace(rest, cell=Cell(arm, seed)) for seed in left[1:])]

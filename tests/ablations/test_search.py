@@ -1,7 +1,8 @@
 """Search: what may be proposed, what a proposal is worth, when it is given up, and how trials run."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from optuna.trial import TrialState
@@ -11,10 +12,11 @@ from ablations.preparation import check_inputs
 from ablations.processes import Process
 from ablations.records import DONE, Claim, Outcome
 from ablations.search.judging import excess, is_hopeless, worth
+from ablations.search.proposals import again
 from ablations.search.settings import Search
 from ablations.search.space import Space
 from ablations.search.trials import SearchTrials
-from tests.ablations.toy import run_here, run_names, toy, toy_plan
+from tests.ablations.toy import gone, run_here, run_names, toy, toy_plan
 from tests.builders import TinyTask
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
@@ -154,6 +156,10 @@ def open_trials(home: Path, wanted: Search, seeds: int = 3) -> SearchTrials:
     return SearchTrials(StudyFolder(home, "toy"), outline, wanted, space)
 
 
+def states(trials: SearchTrials) -> list[str]:
+    return [status.state for status in trials.status()]
+
+
 def train(trials: SearchTrials, claim: Claim, gold: float, kl: float = 1.0) -> list[int]:
     """Pass a proposal's seeds, each with the same result; return the seeds."""
     seeds = []
@@ -221,11 +227,120 @@ def test_a_proposal_whose_worker_died_goes_on_with_its_next_seed(tmp_path: Path)
     trials.record(claim, Outcome("collapsed", result(1.0) | {"final/win_rate": 0.5}, "run", 4))
     trials.give_back(claim)
     assert [status.state for status in trials.status()][:3] == ["collapsed", "waiting", "waiting"]
-    again = open_trials(tmp_path, search()).claim(ME)
-    assert again is not None
-    assert (again.unit, again.cell.seed) == ("t0000", 1)
-    assert train(trials, again, 1.0) == [1, 2]
+    taken = open_trials(tmp_path, search()).claim(ME)
+    assert taken is not None
+    assert (taken.unit, taken.cell.seed) == ("t0000", 1)
+    assert train(trials, taken, 1.0) == [1, 2]
     assert [status.value for status in trials.status()][:3] == [1.0, 1.0, 1.0]
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(*_: Any) -> None:
+    raise Killed
+
+
+def noted(gold: float, state: Literal["ok", "collapsed"] = "ok") -> Outcome:
+    return Outcome(state, result(gold) | {"final/win_rate": 0.5}, None, 4)
+
+
+def started(home: Path, **changes: Any) -> tuple[SearchTrials, Claim]:
+    """Return the trials of a search, and a claim on its first recipe."""
+    trials = open_trials(home, search(**changes))
+    claim = trials.claim(ME)
+    assert claim is not None
+    return trials, claim
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_proposal_that_was_ended_and_not_enqueued_again_is_taken_up(
+    retries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials, claim = started(tmp_path)
+    trials.outline = replace(trials.outline, retries=retries)
+    trials.record(claim, noted(1.0))
+    with monkeypatch.context() as patched:
+        patched.setattr(trials, "_create", killed)
+        with pytest.raises(Killed):
+            trials.fail(claim, "out of memory") if retries else trials.give_back(claim)
+    assert states(trials)[:3] == ["ok", "missing", "missing"]
+    assert trials.enqueue("missing") == 1
+    assert trials.enqueue("missing") == 0
+    taken = trials.claim(ME)
+    assert taken is not None
+    assert (taken.unit, taken.cell.seed) == ("t0000", 1)
+    assert train(trials, taken, 2.0) == [1, 2]
+
+
+def test_a_proposal_that_was_enqueued_twice_counts_once(tmp_path: Path) -> None:
+    trials, claim = started(tmp_path)
+    trials.give_back(claim)
+    [waiting] = trials._trials(TrialState.WAITING)
+    trials._create(again(waiting))  # as a second process does that looked at the same moment
+    taken = trials.claim(ME)
+    assert taken is not None
+    [doubled] = trials._trials(TrialState.WAITING)
+    assert trials._take(doubled, ME) is None
+    assert states(trials)[0] == "running"
+    trials.fail(taken, "out of memory")
+    assert states(trials)[0] == "failed"
+
+
+def test_a_failed_proposal_is_tried_again_by_the_next_command_and_keeps_its_runs(tmp_path: Path) -> None:
+    trials, claim = started(tmp_path)
+    trials.record(claim, noted(1.0))
+    trials.fail(claim, "out of memory")
+    assert trials.enqueue("missing") == 0
+    assert states(trials)[:3] == ["ok", "failed", "failed"]
+    assert trials.enqueue("missing", "failed") == 1
+    retried = trials.claim(ME)
+    assert retried is not None
+    assert train(trials, retried, 2.0) == [1, 2]
+    assert trials.enqueue("missing", "failed") == 0
+
+
+def test_a_proposal_whose_worker_died_after_its_last_seed_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = open_trials(tmp_path, search(trials=1))
+    claim = trials.claim(gone())
+    assert claim is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(trials, "_complete", killed)
+        with pytest.raises(Killed):
+            train(trials, claim, 1.5)
+    assert states(trials) == ["ok", "ok", "stopped"]
+    trials.sweep()
+    assert trials.claim(ME) is None
+    assert states(trials) == ["ok", "ok", "ok"]
+    assert trials.study.best_value == 1.5
+
+
+def test_a_proposal_that_is_put_back_while_another_is_asked_for_stays_in_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials, claim = started(tmp_path)
+    sampled = trials._sampled
+
+    def put_back_first() -> Any:
+        trials.give_back(claim)
+        return sampled()
+
+    monkeypatch.setattr(trials, "_sampled", put_back_first)
+    other = trials.claim(ME)
+    assert other is not None and other.unit != claim.unit
+    [waiting] = trials._trials(TrialState.WAITING)
+    assert waiting.user_attrs["cell"] == claim.unit
+
+
+def test_what_died_before_it_had_proposed_is_no_proposal(tmp_path: Path) -> None:
+    trials, _ = started(tmp_path)
+    trials.study.ask()
+    [_, half] = trials._trials(TrialState.RUNNING)
+    trials._bury(half)
+    assert not trials._trials(TrialState.WAITING)
 
 
 def test_a_search_as_a_user_writes_it_runs_and_can_go_on(prepared: Path) -> None:
