@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.samplers import TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -79,8 +79,11 @@ class SearchTrials(Trials):
         """Note a seed's run; the last one, or one that shows the rest to be hopeless, ends the trial."""
         result = {**outcome.final, COLLAPSED: float(outcome.state == "collapsed")}
         facts = {"run_id": outcome.run_id, "iterations": outcome.iterations, "final": result}
-        self._set(claim.trial, f"{RESULT}{claim.cell.seed}", facts)
-        self._go_on(claim)
+        try:
+            self._set(claim.trial, f"{RESULT}{claim.cell.seed}", facts)
+            self._go_on(claim)
+        except UpdateFinishedTrialError:  # others took this process for dead, and the trial from it
+            claim.is_over = True
 
     def status(self) -> list[Status]:
         """Say how every run of every proposal stands, and how many are still to be proposed."""

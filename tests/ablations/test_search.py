@@ -343,6 +343,16 @@ def test_what_died_before_it_had_proposed_is_no_proposal(tmp_path: Path) -> None
     assert not trials._trials(TrialState.WAITING)
 
 
+def test_a_proposal_that_was_taken_away_is_noticed_when_its_run_ends(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path, search())
+    claim = trials.claim(gone())
+    assert claim is not None
+    trials.sweep()
+    trials.record(claim, noted(9.0))
+    assert claim.is_over
+    assert states(trials)[:3] == ["waiting"] * 3
+
+
 def test_a_search_as_a_user_writes_it_runs_and_can_go_on(prepared: Path) -> None:
     wanted = {"recipe": "ppo_max", "tricks": TRICKS, "trials": 2, "give_up": False}
     content = {"arms": {}, "baseline": None, "search": wanted}
