@@ -10,7 +10,7 @@ from ablations.cells import Cell
 from workbench.glossary import CAP
 
 State = Literal["missing", "waiting", "running", "stopped", "failed", "ok", "collapsed"]
-"""missing: not enqueued. stopped: begun by a process that is gone. ok, collapsed: done."""
+"""missing: not in the queue yet. stopped: begun by a process that is gone. ok, collapsed: done."""
 DONE = ("ok", "collapsed")
 
 

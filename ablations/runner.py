@@ -57,8 +57,9 @@ class Options:
 
 
 def default_workers(study: Study, launcher: Launcher) -> int:
-    """Return as many workers as the launcher has room for, but no more than cells."""
-    return min(launcher.room, len(study.seeds) * (len(study.arms) - len(study.lent)))
+    """Return as many workers as the launcher has room for, but no more than can be claimed."""
+    cells = len(study.seeds) * (len(study.arms) - len(study.lent))
+    return min(launcher.room, study.search.trials if study.search else cells)
 
 
 def ablate(study: Study, home: Path, options: Options) -> list[Status]:
@@ -90,6 +91,8 @@ def ablate(study: Study, home: Path, options: Options) -> list[Status]:
         if not all(status.is_done for status in trials.status()):
             share(trials, plan, prepare_study(folder, plan, task))
             Supervisor(trials, options.launcher, make_job(folder, plan), options.workers).run()
+        if reason := trials.shortfall:
+            say(reason)
         statuses = trials.status()
         for done in (status.cell for status in statuses if status.is_done):
             folder.tidy(done)

@@ -61,13 +61,11 @@ class StoredTrials:
     @property
     def agreement(self) -> Mapping[str, Any]:
         """What `share` kept; empty before."""
-        kept = patiently(lambda: self.storage.get_study_user_attrs(self._study_id))
-        return dict(kept.get(AGREEMENT, {}))
+        return dict(self._attribute(AGREEMENT) or {})
 
     def share(self, agreement: Mapping[str, Any]) -> None:
         """Keep what the study's processes agreed on beside the trials, for hosts without its folder."""
-        content = dict(agreement)
-        patiently(lambda: self.storage.set_study_user_attr(self._study_id, AGREEMENT, content))
+        self._keep(AGREEMENT, dict(agreement))
 
     def status(self) -> list[Status]:
         """Say how every cell stands, in the order of the design."""
@@ -76,6 +74,11 @@ class StoredTrials:
             self._ended.get(name) or self._status(cell, trials.get(name))
             for name, cell in self.outline.cells.items()
         ]
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why fewer cells are run than were asked for; None if they are not."""
+        return None
 
     def _status(self, cell: Cell, trial: FrozenTrial | None) -> Status:
         if trial is None:
@@ -112,6 +115,13 @@ class StoredTrials:
         with suppress(DuplicatedStudyError):  # another process was faster
             return self.storage.create_new_study(self._directions, name)
         return self.storage.get_study_id_from_name(name)
+
+    def _attribute(self, key: str) -> Any:
+        """Return an attribute of the study; None before it is kept."""
+        return patiently(lambda: self.storage.get_study_user_attrs(self._study_id)).get(key)
+
+    def _keep(self, key: str, content: Any) -> None:
+        patiently(lambda: self.storage.set_study_user_attr(self._study_id, key, content))
 
     def _create(self, trial: FrozenTrial) -> None:
         patiently(lambda: self.storage.create_new_trial(self._study_id, template_trial=trial))

@@ -1,13 +1,11 @@
 """The trials of a search: each is a recipe that was proposed, with a run per seed."""
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.samplers import TPESampler
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -18,6 +16,7 @@ from ablations.processes import Process
 from ablations.records import Claim, Outcome, State, Status
 from ablations.search.judging import excess, is_hopeless, worth
 from ablations.search.proposals import RESULT, again, arm_of, done_run, facts_of, first, results_of
+from ablations.search.samplers import make_sampler
 from ablations.search.settings import COLLAPSED, Search
 from ablations.stored_trials import latest
 from ablations.trials import Trials
@@ -27,7 +26,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 200
 """Proposals in a row that cannot be run, or were made before, until the space counts as exhausted."""
-SEEDS_APART = 100_003
+STUBBORN = 20
+"""How many of these TPE makes; it may come back to the same few, so the rest are drawn at random."""
+EXHAUSTED = "exhausted"
+"""Attribute of the study that is set once the space is."""
 
 
 class SearchTrials(Trials):
@@ -68,12 +70,7 @@ class SearchTrials(Trials):
         self.enqueue("missing")
         waiting = sorted(self._trials(TrialState.WAITING), key=lambda trial: trial.number)
         taken = next(filter(None, (self._take(trial, process) for trial in waiting)), None)
-        for _ in range(PATIENCE if taken is None and self._space else 0):
-            if len(self._units()) >= self._search.trials:
-                return None
-            if asked := self._ask():
-                return self._open(asked, process)
-        return taken
+        return taken or (self._propose(process) if self._space else None)
 
     def record(self, claim: Claim, outcome: Outcome) -> None:
         """Note a seed's run; the last one, or one that shows the rest to be hopeless, ends the trial."""
@@ -89,12 +86,22 @@ class SearchTrials(Trials):
         """Say how every run of every proposal stands, and how many are still to be proposed."""
         units = self._units()
         known = [status for arm, trial in units.items() for status in self._runs(arm, trial)]
-        to_come = range(len(units), self._search.trials)
         return known + [
-            Status(Cell(f"proposal {number}", seed), "waiting", 0)
-            for number in to_come
-            for seed in self.outline.seeds
+            Status(Cell(f"proposal {number}", seed), "missing" if later else "waiting", 0)
+            for number in self._to_come(units)
+            for later, seed in enumerate(self.outline.seeds)
         ]
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why fewer recipes are tried than were asked for; None if they are not."""
+        made, wanted = len(self._units()), self._search.trials
+        if made >= wanted or not self._attribute(EXHAUSTED):
+            return None
+        return (
+            f"the search ends after {made} of {wanted} recipes:"
+            f" {PATIENCE} more proposals were made before, or cannot be run"
+        )
 
     @property
     def _directions(self) -> list[StudyDirection]:
@@ -133,10 +140,24 @@ class SearchTrials(Trials):
         noted = facts_of(trial)
         return [seed for seed in self.outline.seeds if seed not in noted] or [self.outline.seeds[-1]]
 
-    def _ask(self) -> FrozenTrial | None:
-        """Ask the sampler for a recipe; one that cannot be run, or is there already, is refused."""
-        # `Study.ask` would take a trial that somebody has put back since this process looked.
-        trial = Trial(self._sampled(), self.storage.create_new_trial(self._study_id))
+    def _propose(self, process: Process) -> Claim | None:
+        """Claim a new recipe; None if there were enough, or the space has no more."""
+        for tried in range(PATIENCE):
+            if not self._to_come(self._units()):
+                return None
+            if asked := self._ask(at_random=tried >= STUBBORN):
+                return self._open(asked, process)
+        self._keep(EXHAUSTED, True)
+        return None
+
+    def _to_come(self, units: Sized) -> range:
+        """Return the numbers of the proposals that are still to be made."""
+        made = len(units)
+        return range(made, made if self._attribute(EXHAUSTED) else self._search.trials)
+
+    def _ask(self, *, at_random: bool) -> FrozenTrial | None:
+        """Ask a sampler for a recipe; one that cannot be run, or is there already, is refused."""
+        trial = self._blank(at_random)
         try:
             self._required_space.propose(trial)
         except ValueError as error:
@@ -151,15 +172,11 @@ class SearchTrials(Trials):
             self._set(trial._trial_id, key, arm_of(trial.number))
         return self._get(trial._trial_id)
 
-    def _sampled(self) -> optuna.Study:
-        """Return the study with a sampler whose proposals depend on what is there alone."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = TPESampler(
-                n_startup_trials=self._search.startup, multivariate=True, group=True,
-                constant_liar=True, seed=SEEDS_APART * self._search.seed + len(self._trials()),
-            )  # fmt: skip
-        return optuna.load_study(study_name=self.folder.name, storage=self.storage, sampler=sampler)
+    def _blank(self, at_random: bool) -> Trial:
+        """Begin a trial; `Study.ask` would rather take one that was put back a moment ago."""
+        sampler = make_sampler(self._search, len(self._trials()), at_random=at_random)
+        study = optuna.load_study(study_name=self.folder.name, storage=self.storage, sampler=sampler)
+        return Trial(study, self.storage.create_new_trial(self._study_id))
 
     @property
     def _required_space(self) -> "Space":
@@ -192,13 +209,16 @@ class SearchTrials(Trials):
         return latest(trial for trial in trials if below is None or trial.number < below)
 
     def _runs(self, arm: str, trial: FrozenTrial) -> list[Status]:
-        """Say how the runs of one proposal stand; those that were given up are left out."""
+        """Say how the runs of one proposal stand; those that were given up are left out.
+
+        Its trial is one thing to claim, and so of its runs to come one waits at most.
+        """
         facts, left = facts_of(trial), self._left(trial)
         over = [seed for seed in self.outline.seeds if seed in facts and seed not in left]
         done = [done_run(Cell(arm, seed), facts[seed]) for seed in over]
         if not left:
             return done
         now = self._status(Cell(arm, left[0]), trial)
-        later: State = now.state if now.state in ("failed", "missing") else "waiting"
+        later: State = "failed" if now.state == "failed" else "missing"
         rest = replace(now, state=later, iteration=0, worker=None)
         return [*done, now, *(replace(rest, cell=Cell(arm, seed)) for seed in left[1:])]

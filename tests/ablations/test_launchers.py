@@ -216,9 +216,13 @@ def test_there_is_room_for_a_worker_per_gpu_or_two_on_the_cpu(
     assert (local.room, local.threads(local.room)) == (room, threads)
 
 
-def test_by_default_there_are_no_more_workers_than_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_there_are_no_more_workers_than_cells_or_proposals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     local = Local(gpus=[str(gpu) for gpu in range(8)])
     assert default_workers(toy(), local) == 4
+    wanted = {"recipe": "ppo_max", "tricks": ["value_clip"], "trials": 5}
+    assert default_workers(toy(arms={}, baseline=None, search=wanted), local) == 5
 
 
 @pytest.mark.parametrize(

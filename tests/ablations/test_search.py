@@ -1,22 +1,24 @@
 """Search: what may be proposed, what a proposal is worth, when it is given up, and how trials run."""
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from ablations.folder import StudyFolder
 from ablations.preparation import check_inputs
 from ablations.processes import Process
 from ablations.records import DONE, Claim, Outcome
+from ablations.runner import ablate
 from ablations.search.judging import excess, is_hopeless, worth
 from ablations.search.proposals import again
 from ablations.search.settings import Search
 from ablations.search.space import Space
 from ablations.search.trials import SearchTrials
-from tests.ablations.toy import gone, run_here, run_names, toy, toy_plan
+from tests.ablations.toy import OPTIONS, gone, run_here, run_names, toy, toy_plan
 from tests.builders import TinyTask
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
@@ -226,7 +228,7 @@ def test_a_proposal_whose_worker_died_goes_on_with_its_next_seed(tmp_path: Path)
     assert claim is not None
     trials.record(claim, Outcome("collapsed", result(1.0) | {"final/win_rate": 0.5}, "run", 4))
     trials.give_back(claim)
-    assert [status.state for status in trials.status()][:3] == ["collapsed", "waiting", "waiting"]
+    assert [status.state for status in trials.status()][:3] == ["collapsed", "waiting", "missing"]
     taken = open_trials(tmp_path, search()).claim(ME)
     assert taken is not None
     assert (taken.unit, taken.cell.seed) == ("t0000", 1)
@@ -322,13 +324,13 @@ def test_a_proposal_that_is_put_back_while_another_is_asked_for_stays_in_the_que
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trials, claim = started(tmp_path)
-    sampled = trials._sampled
+    blank = trials._blank
 
-    def put_back_first() -> Any:
+    def put_back_first(at_random: bool) -> Trial:
         trials.give_back(claim)
-        return sampled()
+        return blank(at_random)
 
-    monkeypatch.setattr(trials, "_sampled", put_back_first)
+    monkeypatch.setattr(trials, "_blank", put_back_first)
     other = trials.claim(ME)
     assert other is not None and other.unit != claim.unit
     [waiting] = trials._trials(TrialState.WAITING)
@@ -350,7 +352,49 @@ def test_a_proposal_that_was_taken_away_is_noticed_when_its_run_ends(tmp_path: P
     trials.sweep()
     trials.record(claim, noted(9.0))
     assert claim.is_over
-    assert states(trials)[:3] == ["waiting"] * 3
+    assert states(trials)[:3] == ["waiting", "missing", "missing"]
+
+
+FEW = ["value_norm", "summed_ratio", "skip_nonfinite_gradients"]
+"""Tricks without fields: eight recipes."""
+
+
+def test_a_space_that_is_used_up_ends_the_search_and_says_so(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path, search(recipe="vanilla", tricks=FEW, trials=20), seeds=1)
+    gold = count()
+    while claim := trials.claim(ME):
+        assert trials.shortfall is None
+        train(trials, claim, gold=next(gold))
+    assert states(trials) == ["ok"] * 8
+    assert trials.shortfall == (
+        "the search ends after 8 of 20 recipes: 200 more proposals were made before, or cannot be run"
+    )
+    before = len(trials.study.trials)
+    assert trials.claim(ME) is None
+    assert len(trials.study.trials) == before
+    assert open_trials(tmp_path, search(recipe="vanilla", tricks=FEW, trials=8)).shortfall is None
+
+
+def test_a_search_through_a_space_that_is_used_up_is_done(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = {"recipe": "vanilla", "tricks": FEW[-1:], "trials": 3}
+    study = toy(arms={}, baseline=None, search=wanted, seeds=1)
+    assert len(run_here(study, prepared)) == 2
+    assert all(status.is_done for status in ablate(study, prepared, OPTIONS))
+    assert "the search ends after 2 of 3 recipes" in capsys.readouterr().err
+
+
+def test_of_a_proposal_one_run_waits_as_it_is_one_thing_to_claim(tmp_path: Path) -> None:
+    trials = open_trials(tmp_path, search(trials=2))
+    assert states(trials) == ["waiting", "missing", "missing"] * 2
+    first = trials.claim(ME)
+    assert first is not None
+    assert states(trials) == ["running", "missing", "missing", "waiting", "missing", "missing"]
+    assert trials.claim(ME) is not None
+    assert states(trials) == ["running", "missing", "missing"] * 2
+    trials.give_back(first)
+    assert states(trials)[:3] == ["waiting", "missing", "missing"]
 
 
 def test_a_search_as_a_user_writes_it_runs_and_can_go_on(prepared: Path) -> None:
