@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
+from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -56,7 +57,7 @@ class StoredTrials:
     @property
     def study(self) -> Study:
         """The study, for Optuna's own tools."""
-        return optuna.load_study(study_name=self.folder.name, storage=self.storage)
+        return self._study()
 
     @property
     def agreement(self) -> Mapping[str, Any]:
@@ -115,6 +116,10 @@ class StoredTrials:
         with suppress(DuplicatedStudyError):  # another process was faster
             return self.storage.create_new_study(self._directions, name)
         return self.storage.get_study_id_from_name(name)
+
+    def _study(self, sampler: BaseSampler | None = None) -> Study:
+        name, storage = self.folder.name, self.storage
+        return patiently(lambda: optuna.load_study(study_name=name, storage=storage, sampler=sampler))
 
     def _attribute(self, key: str) -> Any:
         """Return an attribute of the study; None before it is kept."""

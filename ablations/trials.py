@@ -121,14 +121,15 @@ class Trials(StoredTrials):
         cell, unit = self._cell(trial), trial.user_attrs.get("cell", "")
         if cell is None:
             return None  # of a later version of the study, which this process does not know
+        mine = trial._trial_id
         try:
-            if not self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            if not patiently(lambda: self.storage.set_trial_state_values(mine, TrialState.RUNNING)):
                 return None
         except UpdateFinishedTrialError:
             return None
         # Until it is known whose trial it is, nobody sees at once that its process is gone.
-        self._set(trial._trial_id, "worker", process.facts())
-        claim = Claim(unit, cell, trial._trial_id, trial.number, trial.params)
+        self._set(mine, "worker", process.facts())
+        claim = Claim(unit, cell, mine, trial.number, trial.params)
         rival = self._rival(trial, unit)
         if rival is not None:
             self._end(claim, TrialState.FAIL, {"refused": f"trial {rival} is of the same cell"})

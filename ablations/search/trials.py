@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sized
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -18,6 +18,7 @@ from ablations.search.judging import excess, is_hopeless, worth
 from ablations.search.proposals import RESULT, again, arm_of, done_run, facts_of, first, results_of
 from ablations.search.samplers import make_sampler
 from ablations.search.settings import COLLAPSED, Search
+from ablations.storage import patiently
 from ablations.stored_trials import latest
 from ablations.trials import Trials
 
@@ -123,9 +124,10 @@ class SearchTrials(Trials):
         if left and not gives_up:
             claim.cell = Cell(claim.unit, left[0])
             return
-        trial = Trial(self.study, claim.trial)
+        study = self.study
+        trial = patiently(lambda: Trial(study, claim.trial))
         for name, over in excess(results, self._search).items():
-            trial.set_constraint(name, over)
+            patiently(partial(trial.set_constraint, name, over))
         self._complete(claim, worth(results, self._search), {"given_up": gives_up})
 
     def _cell(self, trial: FrozenTrial) -> Cell | None:
@@ -159,7 +161,7 @@ class SearchTrials(Trials):
         """Ask a sampler for a recipe; one that cannot be run, or is there already, is refused."""
         trial = self._blank(at_random)
         try:
-            self._required_space.propose(trial)
+            patiently(lambda: self._required_space.propose(trial))
         except ValueError as error:
             return self._refuse(trial, str(error))
         earlier = self._units(below=trial.number)
@@ -175,8 +177,9 @@ class SearchTrials(Trials):
     def _blank(self, at_random: bool) -> Trial:
         """Begin a trial; `Study.ask` would rather take one that was put back a moment ago."""
         sampler = make_sampler(self._search, len(self._trials()), at_random=at_random)
-        study = optuna.load_study(study_name=self.folder.name, storage=self.storage, sampler=sampler)
-        return Trial(study, self.storage.create_new_trial(self._study_id))
+        study = self._study(sampler)
+        made = patiently(lambda: self.storage.create_new_trial(self._study_id))
+        return patiently(lambda: Trial(study, made))
 
     @property
     def _required_space(self) -> "Space":

@@ -1,5 +1,6 @@
-"""A PostgreSQL database that cannot be had for a while, without a hand on its server."""
+"""Storages of trials that cannot be had for a while, without a hand on their server."""
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
+from optuna.storages import BaseStorage
+from sqlalchemy.exc import OperationalError
 
 Disturbance = Callable[[str], AbstractContextManager[None]]
 
@@ -48,3 +52,20 @@ def for_seconds(disturb: Disturbance, database: str, seconds: float) -> Iterator
     has_begun.wait()
     yield
     thread.join()
+
+
+def let_fail(storage: BaseStorage, monkeypatch: pytest.MonkeyPatch, share: float = 0.3) -> None:
+    """Let a share of the calls of a storage fail before they do anything, and nobody wait long."""
+    rng = random.Random(0)
+
+    def failing(method: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object, **named: object) -> object:
+            if rng.random() < share:
+                raise OperationalError("select", {}, Exception("the connection was closed"))
+            return method(*given, **named)
+
+        return call
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    for name in (name for name in dir(BaseStorage) if name.startswith(("get_", "set_", "create_"))):
+        monkeypatch.setattr(storage, name, failing(getattr(storage, name)))

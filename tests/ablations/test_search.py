@@ -18,6 +18,7 @@ from ablations.search.proposals import again
 from ablations.search.settings import Search
 from ablations.search.space import Space
 from ablations.search.trials import SearchTrials
+from tests.ablations.databases import let_fail
 from tests.ablations.toy import OPTIONS, gone, run_here, run_names, toy, toy_plan
 from tests.builders import TinyTask
 from workbench.recipe import Recipe
@@ -353,6 +354,20 @@ def test_a_proposal_that_was_taken_away_is_noticed_when_its_run_ends(tmp_path: P
     trials.record(claim, noted(9.0))
     assert claim.is_over
     assert states(trials)[:3] == ["waiting", "missing", "missing"]
+
+
+def test_a_search_waits_for_its_storage_wherever_it_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = search(constraints={"final/kl_to_sft": 4.0}, give_up=False)
+    trials = open_trials(tmp_path, wanted)
+    let_fail(trials.storage, monkeypatch)
+    for gold in range(wanted.trials):
+        claim = trials.claim(ME)
+        assert claim is not None
+        assert train(trials, claim, gold) == [0, 1, 2]
+    assert trials.claim(ME) is None
+    assert states(trials) == ["ok"] * 18
 
 
 FEW = ["value_norm", "summed_ratio", "skip_nonfinite_gradients"]

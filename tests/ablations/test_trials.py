@@ -22,6 +22,7 @@ from ablations.processes import Process
 from ablations.records import Outcome
 from ablations.storage import open_storage, serve
 from ablations.trials import AHEAD, Trials
+from tests.ablations.databases import let_fail
 from tests.ablations.toy import gone, toy_plan
 from tests.ports import free_port
 from tests.postgres import new_database
@@ -100,6 +101,17 @@ def test_a_trial_of_a_cell_that_this_process_does_not_know_is_left_alone(trials:
 def test_nothing_is_claimed_from_an_empty_queue_and_no_trial_is_invented(trials: Trials) -> None:
     assert trials.claim(ME) is None
     assert trials.study.trials == []
+
+
+def test_whoever_claims_waits_for_the_storage_while_it_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = open_trials(tmp_path)
+    let_fail(trials.storage, monkeypatch)
+    trials.enqueue("missing")
+    while claim := trials.claim(ME):
+        trials.record(claim, ok(1.0))
+    assert states(trials) == ["ok"] * 4
 
 
 @pytest.mark.parametrize("first", ["waiting", "running", "done"])
