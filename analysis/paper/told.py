@@ -172,6 +172,11 @@ OF_SETTINGS: Mapping[str, Sequence[Told]] = {
         *(Told(one, "09/ppo_max") for one in (HELD, GOLD_60, FINAL_GOLD)),
         Told(ACCURACY, "reward_model_many_pairs/ppo_max"),
     ),
+    "wide": (
+        *(Told(one, "04/vanilla") for one in (FELL, LASTING, FINAL_WIN, FINAL_KL)),
+        *(Told(one, "07/kl_penalty") for one in (HELD, FINAL_GOLD)),
+        *(Told(one, "08/ppo_max") for one in (HELD, FINAL_GOLD)),
+    ),
 }
 """By setting other than that."""
 
