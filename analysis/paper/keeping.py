@@ -1,20 +1,22 @@
 """Keep the verdicts on the paper in a folder, with what is known of their runs, figures and the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.claims import Open
 from analysis.paper import afterwards
 from analysis.paper.figures import PAPER_FIGURES, save_figures
 from analysis.paper.page import filled
-from analysis.paper.results import judge, kept, save
-from analysis.paper.runs import facts_of_runs
+from analysis.paper.results import evidence_of, judge, kept, save
+from analysis.paper.runs import facts_of_studies, summed
 from analysis.paper.told import told
 from analysis.verdicts import Verdict
 
 DRAWN = dict.fromkeys(name for one in PAPER_FIGURES for name in (*one.needs, *one.also))
 STUDIES = (*DRAWN, *afterwards.STUDIES)
 """Every study of the paper, by its number."""
+Row = Mapping[str, Any]
 HOME = "runs/paper"
 """The folder in which `make paper` runs the studies."""
 
@@ -22,7 +24,9 @@ HOME = "runs/paper"
 def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], None]) -> list[Verdict]:
     """Write verdicts.json, the figures, and the generated parts of the page beside the folder.
 
-    Of another setting than that of the rules' calibration only verdicts.NAME.json and the page.
+    Of another setting than that of the rules' calibration only verdicts.NAME.json and the page. What is
+    there already of claims whose runs are not in this store stays, so that the runs of several machines
+    add up; all claims are decided together.
 
     Args:
         open_study: of `paper.opener`.
@@ -33,12 +37,22 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
         the verdicts.
     Raises:
         LookupError: if no run has ended.
+        ValueError: if a verdict that is there would be lost, as it was kept without its values.
     """
-    about = facts_of_runs(open_study, STUDIES) | {"commands": _commands(setting)}
-    about["figures"] = [] if setting else save_figures(open_study, folder, tell)
-    about["afterwards"] = {} if setting else afterwards.looked_at(open_study)
-    about["told"] = told(open_study, setting)
-    file, verdicts = _file(folder, setting), judge(open_study)
+    file = _file(folder, setting)
+    before = kept(file) if file.is_file() else {}
+    verdicts = judge(open_study, before=evidence_of(before.get("claims", ())))
+    _refuse_loss(before, verdicts, file)
+    studies = before.get("by_study", {}) | facts_of_studies(open_study, STUDIES)
+    about = summed(studies) | {"commands": _commands(setting)}
+    drawn = [] if setting else save_figures(open_study, folder, tell)
+    looks = {} if setting else afterwards.looked_at(open_study)
+    about["figures"] = _joined(before.get("figures", ()), drawn, "name")
+    about["afterwards"] = before.get("afterwards", {}) | looks
+    about["told"] = {
+        name: _joined(before.get("told", {}).get(name, ()), rows, "part")
+        for name, rows in (before.get("told", {}) | told(open_study, setting)).items()
+    }
     save(verdicts, about, file)
     tell(f"{file.name}: {about['runs']} runs")
     page = folder.with_suffix(".md")
@@ -46,6 +60,22 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
         page.write_text(refreshed(page.read_text(encoding="utf-8"), folder), encoding="utf-8")
         tell(f"{page.name}: written anew")
     return verdicts
+
+
+def _refuse_loss(before: Mapping[str, Any], verdicts: Sequence[Verdict], file: Path) -> None:
+    decided = {row["id"] for row in before.get("claims", ()) if row["verdict"] != "not run"}
+    lost = [one.id for one in verdicts if one.answer == "not run" and one.id in decided]
+    if lost:
+        raise ValueError(
+            f"{file} has verdicts on {', '.join(lost)}, whose runs are not in this store; save to"
+            " another folder"
+        )
+
+
+def _joined(old: Iterable[Row], new: Iterable[Row], key: str) -> list[Row]:
+    """Return old rows and new ones, the new where both have one of a name, in the order of the new."""
+    rows = {row[key]: row for row in new}
+    return [*rows.values(), *(row for row in old if row[key] not in rows)]
 
 
 def refreshed(page: str, folder: Path) -> str:

@@ -1,9 +1,10 @@
 """The verdicts on the paper's claims: recomputed from a store, or as the repository keeps them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from rich.table import Table
 from analysis import store
 from analysis.claims import CLAIMS, Claim, Open
 from analysis.evidence import Arms
-from analysis.intervals import FloatArray, interval
+from analysis.intervals import FloatArray, floats, interval
 from analysis.loading import load
 from analysis.verdicts import Evidence, Part, Verdict, decide
 
 KEPT = Path(__file__).parents[2] / "docs" / "paper" / "verdicts.json"
 """Verdicts of the runs that docs/paper.md tells of."""
 PREFIXED = frozenset("0123456789")
+NOTHING: Mapping[str, Evidence] = MappingProxyType({})
 
 
 def study_name(name: str, setting: str = "") -> str:
@@ -52,22 +54,39 @@ def opener(tracking_uri: str, setting: str = "") -> Open:
     return open_study
 
 
-def judge(open_study: Open, claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
+def judge(
+    open_study: Open, claims: Sequence[Claim] = CLAIMS, before: Mapping[str, Evidence] = NOTHING
+) -> list[Verdict]:
     """Decide the claims by the runs of a store, together, as Holm's correction wants.
 
     Args:
         open_study: of `opener`; a study that is missing leaves its claims open.
         claims: which to decide.
+        before: what other runs have shown, by claim; it counts where the runs of a claim are missing.
     """
 
     def evidence(claim: Claim) -> Evidence:
         try:
             parts: tuple[Part, ...] = tuple(claim.rule(open_study))
         except (LookupError, ValueError) as error:
-            return Evidence(claim.id, claim.figure, claim.says, (), str(error))
+            missing = Evidence(claim.id, claim.figure, claim.says, (), str(error))
+            return before.get(claim.id, missing)
         return Evidence(claim.id, claim.figure, claim.says, parts)
 
     return decide([evidence(claim) for claim in claims])
+
+
+def evidence_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Evidence]:
+    """Return by claim what the rows of `as_rows` were decided by, as far as they keep its values."""
+    return {
+        row["id"]: Evidence(row["id"], row["figure"], row["says"], tuple(map(_part, row["parts"])))
+        for row in rows
+        if row["parts"] and all("values" in part for part in row["parts"])
+    }
+
+
+def _part(row: Mapping[str, Any]) -> Part:
+    return Part(row["part"], row["unit"], floats(row["values"]), row["bound"], row["kind"])
 
 
 def as_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -82,7 +101,10 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         **{"id": verdict.id, "figure": verdict.figure, "says": verdict.says},
         **{"verdict": verdict.answer, "p": _known(verdict.p), "n": 0, **told},
         "note": verdict.note,
-        "parts": [part_row(one) | {"is_shown": one.is_shown} for one in verdict.parts],
+        "parts": [
+            part_row(one) | {"is_shown": one.is_shown, "values": one.values.tolist()}
+            for one in verdict.parts
+        ],
     }
 
 

@@ -5,13 +5,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from analysis import monitor_contest
 from analysis.claims import CLAIMS
 from analysis.paper import results
-from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan
+from analysis.paper.runs import facts_of_studies, summed
+from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, write_store
 from workbench import cli
 
 COLLAPSES = (22, 26, 30, 24, 28, 23, 25, 27, 29, 31)
@@ -99,6 +103,57 @@ def test_another_setting_is_kept_beside_and_becomes_a_column_of_the_page(
     text = page.read_text(encoding="utf-8")
     assert "| claim | as calibrated | wide |" in text
     assert "wide: 20 runs, seeds 100 to 109, `python -m ablations.paper --setting wide`." in text
+
+
+def test_what_several_machines_ran_adds_up_and_no_verdict_is_lost(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    folder = tmp_path / "paper"
+
+    def save(name: str) -> tuple[int, str]:
+        home = tmp_path / name
+        if not home.is_dir():
+            write_store(replace(CONTEST, name=name), home, template)
+        command = ("claims", "--home", str(home), "--save", str(folder), "--setting", "wide")
+        return run(monkeypatch, *command), capsys.readouterr().err
+
+    assert save("figure_08.wide")[0] == 0
+    file = folder / "verdicts.wide.json"
+    one = results.kept(file)
+    for _ in range(2):  # saving again changes nothing
+        assert save("figure_04.wide")[0] == 0
+    both = results.kept(file)
+    verdicts = {row["id"]: row["verdict"] for row in both["claims"]}
+    assert verdicts["C05"] == "reproduced" and one["runs"] == 20
+    assert (both["runs"], both["studies"]) == (40, ["figure_08.wide", "figure_04.wide"])
+    assert both["hours"] == pytest.approx(2 * one["hours"], abs=0.1)
+    told = [row["part"] for row in both["told"]["wide"]]
+    assert len(told) == len(set(told)) and {row["part"] for row in one["told"]["wide"]} < set(told)
+
+    whole = file.read_text()
+    without = json.loads(whole)
+    for row in without["claims"]:
+        row["parts"] = [{k: v for k, v in part.items() if k != "values"} for part in row["parts"]]
+    file.write_text(json.dumps(without))
+    status, said = save("figure_04.wide")
+    assert status == 2 and "has verdicts on C05, whose runs are not in this store; save to" in said
+    assert json.loads(file.read_text()) == without
+
+
+def test_a_run_that_is_lent_is_counted_once() -> None:
+    seconds = {"vanilla": 3600, "kl": 7200}
+
+    def study(name: str, *arms: str) -> Any:
+        facts = [{"run_id": arm, "seed": 7, "start_ms": 0, "end_ms": 1e3 * seconds[arm]} for arm in arms]
+        runs = pd.DataFrame(facts).assign(outcome="ok", git_commit="0123456789ab", hardware="a machine")
+        return SimpleNamespace(study=SimpleNamespace(name=name, runs=runs))
+
+    studies = {"04": study("a", "vanilla"), "07": study("b", "vanilla", "kl"), "08": study("c", "kl")}
+    found = facts_of_studies(studies.__getitem__, [*studies, "09"])
+    assert {name: facts["runs"] for name, facts in found.items()} == {"a": 1, "b": 1}
+    whole = summed(found)
+    assert (whole["runs"], whole["hours"], whole["seeds"]) == (2, 3.0, [7])
+    assert (whole["first"], whole["last"]) == ("1970-01-01 00:00 UTC", "1970-01-01 02:00 UTC")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,10 @@ def claims(
     ] = "",
     save: Annotated[
         Path | None,
-        typer.Option(help="Keep verdicts and figures in this folder, and write its page anew."),
+        typer.Option(
+            help="Keep verdicts and figures in this folder, and write its page anew; verdicts that are "
+            "there stay where this store has no runs for them, so that several machines add up."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
