@@ -297,16 +297,16 @@ def our_ppo(args: Args, prepared: Prepared, folder: Path, left_out: Sequence[str
     recipe = find_recipe("trl").plus(PolicyFromBase())
     if args.missing_eos_penalty is not None:
         recipe = recipe.set({"missing_eos_penalty.penalty": args.missing_eos_penalty})
+    recipe = recipe.set(as_tricks(args)).without(*left_out)
     if args.whiten_rewards:
         recipe = recipe.set({"token_reward_whitening.unbiased": True})
-    recipe = recipe.set(as_tricks(args))
     rate, factor = args.learning_rate, recipe.parameters()["critic_learning_rate.factor"]
     changes = {
         "iterations": len(RESPONSES), "policy_learning_rate": rate,
         "critic_learning_rate": rate / float(factor),
     }  # fmt: skip
     settings = SETTINGS.model_copy(update=changes)
-    run = make_run(prepared, folder, recipe.without(*left_out), settings=settings, seed=SEED)
+    run = make_run(prepared, folder, recipe, settings=settings, seed=SEED)
     for model in vars(run.ppo.models).values():
         if isinstance(model, torch.nn.Module):
             model.double()
