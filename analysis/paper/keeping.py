@@ -43,14 +43,15 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
     before = kept(file) if file.is_file() else {}
     verdicts = judge(open_study, before=evidence_of(before.get("claims", ())))
     _refuse_loss(before, verdicts, file)
-    studies = before.get("by_study", {}) | facts_of_studies(open_study, STUDIES)
-    about = summed(studies) | {"commands": _commands(setting)}
+    here, there = facts_of_studies(open_study, STUDIES), before.get("by_study", {})
+    more = {name: one for name, one in here.items() if one["runs"] >= there.get(name, one)["runs"]}
+    about = summed(there | more) | {"commands": _commands(setting)}
     drawn = [] if setting else save_figures(open_study, folder, tell)
     looks = {} if setting else afterwards.looked_at(open_study)
-    about["figures"] = _joined(before.get("figures", ()), drawn, "name")
+    about["figures"] = _joined(before.get("figures", ()), drawn, "name", "name")
     about["afterwards"] = before.get("afterwards", {}) | looks
     about["told"] = {
-        name: _joined(before.get("told", {}).get(name, ()), rows, "part")
+        name: _joined(before.get("told", {}).get(name, ()), rows, "part", "n")
         for name, rows in (before.get("told", {}) | told(open_study, setting)).items()
     }
     save(verdicts, about, file)
@@ -72,10 +73,11 @@ def _refuse_loss(before: Mapping[str, Any], verdicts: Sequence[Verdict], file: P
         )
 
 
-def _joined(old: Iterable[Row], new: Iterable[Row], key: str) -> list[Row]:
-    """Return old rows and new ones, the new where both have one of a name, in the order of the new."""
-    rows = {row[key]: row for row in new}
-    return [*rows.values(), *(row for row in old if row[key] not in rows)]
+def _joined(old: Iterable[Row], new: Iterable[Row], key: str, size: str) -> list[Row]:
+    """Return old rows and new ones; of two with one name the new one, unless it is the smaller."""
+    rows = {row[key]: row for row in old}
+    rows |= {row[key]: row for row in new if row[size] >= rows.get(row[key], row)[size]}
+    return list(rows.values())
 
 
 def refreshed(page: str, folder: Path) -> str:

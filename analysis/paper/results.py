@@ -62,16 +62,17 @@ def judge(
     Args:
         open_study: of `opener`; a study that is missing leaves its claims open.
         claims: which to decide.
-        before: what other runs have shown, by claim; it counts where the runs of a claim are missing.
+        before: what other runs have shown, by claim; it counts where there are too few runs.
     """
 
     def evidence(claim: Claim) -> Evidence:
         try:
             parts: tuple[Part, ...] = tuple(claim.rule(open_study))
         except (LookupError, ValueError) as error:
-            missing = Evidence(claim.id, claim.figure, claim.says, (), str(error))
-            return before.get(claim.id, missing)
-        return Evidence(claim.id, claim.figure, claim.says, parts)
+            found = Evidence(claim.id, claim.figure, claim.says, (), str(error))
+        else:
+            found = Evidence(claim.id, claim.figure, claim.says, parts)
+        return found if found.is_there else before.get(claim.id, found)
 
     return decide([evidence(claim) for claim in claims])
 

@@ -105,15 +105,19 @@ def test_another_setting_is_kept_beside_and_becomes_a_column_of_the_page(
     assert "wide: 20 runs, seeds 100 to 109, `python -m ablations.paper --setting wide`." in text
 
 
+def decided(kept: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in kept["claims"] if row["verdict"] != "not run"]
+
+
 def test_what_several_machines_ran_adds_up_and_no_verdict_is_lost(
     template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     folder = tmp_path / "paper"
 
-    def save(name: str) -> tuple[int, str]:
-        home = tmp_path / name
+    def save(name: str, seeds: tuple[int, ...] = CONTEST.seeds) -> tuple[int, str]:
+        home = tmp_path / f"{name}, {len(seeds)} seeds"
         if not home.is_dir():
-            write_store(replace(CONTEST, name=name), home, template)
+            write_store(replace(CONTEST, name=name, seeds=seeds), home, template)
         command = ("claims", "--home", str(home), "--save", str(folder), "--setting", "wide")
         return run(monkeypatch, *command), capsys.readouterr().err
 
@@ -123,6 +127,10 @@ def test_what_several_machines_ran_adds_up_and_no_verdict_is_lost(
     for _ in range(2):  # saving again changes nothing
         assert save("figure_04.wide")[0] == 0
     both = results.kept(file)
+    assert save("figure_08.wide", seeds=CONTEST.seeds[:3])[0] == 0  # nor do fewer runs
+    again = results.kept(file)
+    assert [decided(kept) for kept in (again, both)] == [decided(both)] * 2
+    assert [again[key] for key in ("by_study", "told")] == [both[key] for key in ("by_study", "told")]
     verdicts = {row["id"]: row["verdict"] for row in both["claims"]}
     assert verdicts["C05"] == "reproduced" and one["runs"] == 20
     assert (both["runs"], both["studies"]) == (40, ["figure_08.wide", "figure_04.wide"])
