@@ -25,7 +25,7 @@ from workbench.evaluation import correlation, win_shares
 from workbench.experience import Experience
 from workbench.forward import TokenStatistics, compare
 from workbench.glossary import GLOSSARY
-from workbench.models import Batch, Models
+from workbench.models import Batch
 from workbench.monitors import (
     Stopwatch,
     UpdateStatistics,
@@ -166,10 +166,9 @@ def test_update_statistics_are_means_over_response_tokens() -> None:
     policy, head = nn.Linear(2, 1), nn.Linear(1, 1, bias=False)
     policy.weight.grad, policy.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
     head.weight.grad = torch.tensor([[-2.0]])
-    critic: Any = nn.Sequential(policy, head)  # what both share is the policy's
-    models = Models(policy, critic, critic, critic)  # type: ignore[arg-type]
+    trained = [list(model.parameters()) for model in (policy, head)]
     losses = (torch.tensor(1.0), torch.tensor(2.0), torch.tensor(3.0))
-    found = {k: float(v) for k, v in vars(update_statistics(models, new, rollout, losses)).items()}
+    found = {k: float(v) for k, v in vars(update_statistics(trained, new, rollout, losses)).items()}
     k3 = [ratio - 1 - math.log(ratio) for ratio in (1.5, 0.9, 0.5)]
     assert found == pytest.approx(
         {

@@ -2,6 +2,7 @@
 
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tests.builders import EOS, PAD, SETTINGS, ListTracker, TinyTask, make_run
 from workbench.experience import minibatches
 from workbench.maths import masked_mean
 from workbench.models import Models
-from workbench.optimiser import TensorFlowAdam, make_optimiser
+from workbench.optimiser import TensorFlowAdam, make_optimiser, take_step
 from workbench.recipes.vanilla import VANILLA
 from workbench.sampling import sample
 from workbench.settings import PpoSettings
@@ -175,6 +176,23 @@ def test_parameters_of_a_shared_trunk_are_the_policys_alone(prepared: Prepared, 
     run.ppo.iteration(0, run.prompts(0))
     assert models.critic.model.base_model is models.policy.model.base_model
     assert not torch.equal(policy[0], before[0]) and not torch.equal(critic[0], before[1])
+
+
+def test_the_critics_gradient_norm_leaves_a_shared_trunk_to_the_policy(
+    prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(prepared, folder, VANILLA.plus(SharedTrunk()))
+    _, [head] = run.ppo.models.parameters()
+    norms: list[float] = []
+
+    def step(*given: Any) -> None:
+        norms.append(float(torch.as_tensor(head.grad).norm()))
+        take_step(*given)
+
+    monkeypatch.setattr("workbench.stages.ppo.take_step", step)
+    [experience] = run.ppo.iteration(0, run.prompts(0))
+    told = [float(update.critic_gradient_norm) for update in experience.updates]
+    assert told == pytest.approx(norms) and min(norms) > 0
 
 
 def test_frozen_layers_neither_move_nor_have_moments(prepared: Prepared, folder: Path) -> None:

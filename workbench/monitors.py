@@ -7,12 +7,11 @@ from dataclasses import fields
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.experience import Experience, UpdateStatistics
 from workbench.glossary import CAP
 from workbench.maths import kl_estimate, masked_mean, masked_variance
-from workbench.models import Models
 from workbench.tasks.base import Tokens
 from workbench.types import Evaluation, Rollout
 
@@ -22,17 +21,20 @@ MONITOR_RANGE = 0.2
 
 @torch.no_grad()
 def update_statistics(
-    models: Models, new: Evaluation, minibatch: Rollout, losses: tuple[Tensor, Tensor, Tensor]
+    trained: Sequence[Sequence[nn.Parameter]],
+    new: Evaluation,
+    minibatch: Rollout,
+    losses: tuple[Tensor, Tensor, Tensor],
 ) -> UpdateStatistics:
     """Measure one optimiser step, after the backward pass and before the gradients are changed.
 
     Args:
-        models: policy and critic, with gradients.
+        trained: parameters of the policy and of the critic, with gradients.
         new: what they said of the minibatch.
         minibatch: what π_old and V_old said.
         losses: policy loss, value loss, sum of regularising terms.
     """
-    mask, (policy, critic) = minibatch.mask, models.parameters()
+    mask, (policy, critic) = minibatch.mask, trained
     log_ratio = torch.where(mask, new.log_prob - minibatch.log_prob, 0.0)
     ratio = log_ratio.exp()
     moved = torch.where(mask, new.value - minibatch.value, 0.0)
@@ -211,6 +213,6 @@ def _repeated_bigrams(response: Tokens) -> float:
     return 1 - len(set(bigrams)) / len(bigrams) if bigrams else 0.0
 
 
-def _norm(parameters: Sequence[torch.nn.Parameter]) -> Tensor:
+def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients) if gradients else parameters[0].new_zeros(())

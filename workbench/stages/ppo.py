@@ -121,7 +121,8 @@ class Ppo:
                 (policy_loss + value_loss + regulariser).backward()  # type: ignore[no-untyped-call]
                 sum_gradients(*trained(self.optimiser))
                 losses = (policy_loss, value_loss, regulariser)
-                experience.updates.append(update_statistics(models, new, minibatch, losses))
+                told = update_statistics(trained(self.optimiser), new, minibatch, losses)
+                experience.updates.append(told)
                 take_step(self.optimiser, recipe, rates)
 
     def evaluate(self, minibatch: Rollout, sampling: Sampling, stream: tuple[int, ...]) -> Evaluation:
