@@ -1,5 +1,6 @@
 """Search: what may be proposed, what a proposal is worth, when it is given up, and how trials run."""
 
+import json
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,7 @@ from ablations.search.trials import SearchTrials
 from tests.ablations.databases import let_fail
 from tests.ablations.toy import OPTIONS, gone, run_here, run_names, toy, toy_plan
 from tests.builders import TinyTask
+from workbench.commands.findings import status
 from workbench.recipe import Recipe
 from workbench.recipes import find_recipe
 
@@ -398,6 +400,10 @@ def test_a_search_through_a_space_that_is_used_up_is_done(
     assert len(run_here(study, prepared)) == 2
     assert all(status.is_done for status in ablate(study, prepared, OPTIONS))
     assert "the search ends after 2 of 3 recipes" in capsys.readouterr().err
+    status(study.name, prepared)
+    assert "the search ends after 2 of 3 recipes" in capsys.readouterr().out
+    status(study.name, prepared, as_json=True)
+    assert json.loads(capsys.readouterr().out)["shortfall"].startswith("the search ends after 2 of 3")
 
 
 def test_of_a_proposal_one_run_waits_as_it_is_one_thing_to_claim(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from workbench.commands.options import HOME, HomeOption, JsonOption, StoreOption, StudyArgument
-from workbench.commands.shared import print_outcome, show, statuses_of, write_report_of
+from workbench.commands.shared import find, look, print_outcome, show, write_report_of
 
 
 def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = False) -> None:
@@ -19,13 +19,15 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
     """
     from ablations.standings import status_facts
 
-    folder, statuses = statuses_of(study, home)
-    outline = folder.outline()
-    iterations = outline.iterations
+    folder, trials = look(study, home)
+    outline, statuses, shortfall = folder.outline(), trials.status(), trials.shortfall
+    facts = {"study": folder.name, "iterations": outline.iterations, "shortfall": shortfall}
     if as_json:
-        show({"study": folder.name, "iterations": iterations, **status_facts(statuses)}, as_json)
+        show({**facts, **status_facts(statuses)}, as_json)
     else:
-        print_outcome(statuses, iterations)
+        print_outcome(statuses, outline.iterations)
+        if shortfall:
+            typer.echo(shortfall)
         is_done = all(status.is_done for status in statuses)
         page = folder.report / "report.html"
         typer.echo(f"report: {page}" if is_done else f"go on with: {outline.command}")
@@ -36,8 +38,7 @@ def report(study: StudyArgument, home: HomeOption = HOME) -> None:
 
     Example: workbench report quickstart
     """
-    folder, _ = statuses_of(study, home)
-    write_report_of(folder.name, home)
+    write_report_of(find(study, home).name, home)
 
 
 def compare(

@@ -15,6 +15,7 @@ from workbench.commands.options import HOME
 if TYPE_CHECKING:
     from ablations.folder import StudyFolder
     from ablations.records import Status
+    from ablations.trials import Trials
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 """Exit statuses: a trial or an upload failed; the command cannot be carried out; stopped by Ctrl-C."""
@@ -32,12 +33,12 @@ def show(content: Any, as_json: bool = False) -> None:
     console.print(content)
 
 
-def statuses_of(study: str, home: Path) -> "tuple[StudyFolder, list[Status]]":
-    """Say how a study's cells stand, without torch, so that it answers at once."""
+def look(study: str, home: Path) -> "tuple[StudyFolder, Trials]":
+    """Open a study's trials to look at them, without torch, so that it answers at once."""
     from ablations.opening import look_at_trials
 
     folder = find(study, home)
-    return folder, look_at_trials(folder, folder.outline()).status()
+    return folder, look_at_trials(folder, folder.outline())
 
 
 def find(study: str, home: Path) -> "StudyFolder":
