@@ -32,7 +32,10 @@ _GRAMMAR = Setting(
         "task.judge": {"clause": 0.4, "closing": 0.3, "off_topic": -0.6, "refusal": 0.8, "reason": 0.6},
     }
 )
-_WIDE = Setting({"prepare.policy.width": 256, "prepare.policy.heads": 8})
+_WIDE = Setting({"prepare.policy.width": 256, "prepare.policy.heads": 8, "seeds": list(range(100, 108))})
+"""An iteration takes five times as long; eight seeds are the fewest with which one of the nine claims
+that these studies decide can survive the correction, 9 / 2⁸ < 0.05.
+"""
 
 _HUMAN_TASK = {
     **{"name": "preferences", "data": "../shared/data/hh-rlhf", "vocabulary_size": 1024},
