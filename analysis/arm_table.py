@@ -1,7 +1,7 @@
 """One row an arm, in Markdown, for a page or a paper: `workbench table`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.collapse import collapses
 from analysis.comparison import Pair, compare
 from analysis.intervals import floats, interval
-from analysis.runs import Study, finished
+from analysis.runs import Study, ended
 from analysis.terminal import check_recorded
 from analysis.values import final_values
 from workbench.glossary import metric as definition
@@ -53,7 +53,7 @@ def arm_table(study: Study, metrics: Sequence[str], also: Sequence[str] = ()) ->
     Raises:
         ValueError: if no run recorded a metric, or the study has no two arms that ended.
     """
-    study, base = _ended(study), str(study.baseline)
+    study, base = ended(study), str(study.baseline)
     check_recorded(study, [*metrics, *also])
     arms = [arm for arm in study.arms if len(study.runs_of(arm))]
     if base not in arms or len(arms) < 2:
@@ -69,12 +69,6 @@ def arm_table(study: Study, metrics: Sequence[str], also: Sequence[str] = ()) ->
     columns += [(_title(metric), _own(study, metric, order)) for metric in (*metrics, *also)]
     titles, cells = zip(*columns, strict=True)
     return ArmTable(titles, list(zip(*cells, strict=True)), _note(study))
-
-
-def _ended(study: Study) -> Study:
-    runs = finished(study.runs).reset_index(drop=True)
-    is_theirs = study.metrics["run_id"].isin(runs["run_id"])
-    return replace(study, runs=runs, metrics=study.metrics[is_theirs].reset_index(drop=True))
 
 
 def _compared(study: Study, metric: str, base: str, others: Sequence[str]) -> pd.DataFrame:

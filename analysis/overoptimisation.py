@@ -4,7 +4,8 @@ It is fitted in the form that Gao et al. 2022 found for policies trained by RL,
 
     R(d) = d (α − β log d),   d = √KL(π ‖ π_SFT) in √nats,   R = score − score of the SFT policy,
 
-whose peak is β d* at d* = exp(α/β − 1) where β > 0. Here R is in the score's own unit.
+whose peak is β d* at d* = exp(α/β − 1) where β > 0; where β < 0 it falls as far as d*, and rises from
+there on. Here R is in the score's own unit.
 """
 
 from typing import Any
@@ -22,8 +23,11 @@ SOURCES = {"gold": "eval/gold", "proxy": "eval/proxy"}
 
 FIT_COLUMNS = [
     *("arm", "source", "alpha", "alpha_low", "alpha_high", "beta", "beta_low", "beta_high"),
-    *("peak_kl", "peak_kl_low", "peak_kl_high", "peak_value", "is_reached", "largest_kl", "r2", "n"),
+    *("peak_kl", "peak_kl_low", "peak_kl_high", "peak_value", "shape", "largest_kl", "r2", "n"),
 ]
+
+RISES, PEAKS, FALLS, DIPS = "rises", "peaks", "falls", "dips"
+"""Shapes of the fitted curve between the least and the largest KL of the runs."""
 
 MIN_POINTS = 4
 """Fewest evaluations at a KL above zero to which a run is fitted."""
@@ -37,8 +41,9 @@ def overoptimisation(study: Study) -> pd.DataFrame:
 
     Returns:
         FIT_COLUMNS, one row an arm and source: peak_kl in nats and peak_value in the score's unit, NaN
-        where the curve has none (β ≤ 0); is_reached says whether the runs went as far as the peak, else
-        it is an extrapolation; largest_kl they had; r2, the share of R's variance that the fit has.
+        where the curve has none (β ≤ 0); shape, which is PEAKS where the peak lies among the KL that the
+        runs had, else it is an extrapolation; largest_kl they had; r2, the share of R's variance that
+        the fit has.
     Source: Gao et al. 2022, arXiv:2210.10760, section 3.2.
     """
     rows = []
@@ -66,7 +71,7 @@ def reward_path(study: Study, run_id: str, metric: str) -> FloatArray:
     return floats(path[np.isfinite(path).all(axis=1) & (path[:, 0] > 0)])
 
 
-def fit(runs: list[FloatArray]) -> dict[str, float]:
+def fit(runs: list[FloatArray]) -> dict[str, Any]:
     """Fit R(d) to runs of [P, 2] points, with the jackknife over runs; see `overoptimisation`."""
     designs = [np.stack([d, -d * np.log(d)], axis=1) for d, _ in (run.T for run in runs)]
     gram = np.stack([x.T @ x for x in designs])
@@ -85,7 +90,8 @@ def fit(runs: list[FloatArray]) -> dict[str, float]:
     return {
         **{"alpha": whole[0], "alpha_low": low[0], "alpha_high": high[0]},
         **{"beta": whole[1], "beta_low": low[1], "beta_high": high[1]},
-        **_peak(whole, left_out, float(points[:, 0].max())),
+        **_peak(whole, left_out),
+        **{"shape": _shape(whole, points[:, 0]), "largest_kl": float(points[:, 0].max()) ** 2},
         "r2": 1.0 - float(np.sum(residual**2)) / float(spread) if spread > 0 else np.nan,
         "n": len(runs),
     }
@@ -101,12 +107,21 @@ def _jackknife(whole: FloatArray, left_out: FloatArray) -> tuple[FloatArray, Flo
     return whole - half, whole + half
 
 
-def _peak(whole: FloatArray, left_out: FloatArray, largest: float) -> dict[str, float]:
+def _shape(whole: FloatArray, distances: FloatArray) -> str:
+    """Say how the fitted curve runs between the least and the largest √KL, by its slope at both ends.
+
+    R'(d) = α − β (1 + log d), which changes its sign once at most.
+    """
+    ends = np.array([distances.min(), distances.max()])
+    first, last = whole[0] - whole[1] * (1 + np.log(ends)) > 0
+    return (RISES if last else PEAKS) if first else (DIPS if last else FALLS)
+
+
+def _peak(whole: FloatArray, left_out: FloatArray) -> dict[str, float]:
     """Return where the fitted curve peaks: log d* = α/β − 1, R* = β d*; NaN where β ≤ 0."""
     names = ("peak_kl", "peak_kl_low", "peak_kl_high", "peak_value")
-    far: dict[str, float] = {"largest_kl": largest**2}
     if whole[1] <= 0:
-        return dict.fromkeys(names, np.nan) | {"is_reached": False} | far
+        return dict.fromkeys(names, np.nan)
     log_kl = 2 * (whole[0] / whole[1] - 1)
     low, high = np.nan, np.nan
     if np.all(left_out[:, 1] > 0):  # else some seeds have a peak and some have none
@@ -115,20 +130,24 @@ def _peak(whole: FloatArray, left_out: FloatArray, largest: float) -> dict[str, 
     with np.errstate(over="ignore"):
         kls = [float(np.exp(x)) for x in (log_kl, low, high)]
         value = float(whole[1] * np.exp(log_kl / 2))
-    reached = {"is_reached": kls[0] <= largest**2}
-    return dict(zip(names, (*kls, value), strict=True)) | reached | far
+    return dict(zip(names, (*kls, value), strict=True))
 
 
 def fit_sentence(row: "pd.Series[Any]") -> str:
-    """Say one row of `overoptimisation`: where the curve peaks and whether the runs got there."""
+    """Say one row of `overoptimisation`: which way the curve goes, where it turns, if runs got there."""
     begin = f"{row['arm']}: {'gold' if row['source'] == 'gold' else 'the reward-model score'}"
     sure = f"n = {row['n']}, R² = {row['r2']:.2f}"
-    if np.isnan(row["peak_kl"]):
+    if row["shape"] == FALLS:
+        return f"{begin} falls with √KL throughout ({sure})."
+    if row["shape"] == DIPS:
+        turn = number(float(np.exp(2 * (row["alpha"] / row["beta"] - 1))))
+        return f"{begin} falls as far as a KL of {turn} nats/response, then rises ({sure})."
+    if not np.isfinite(row["peak_kl"]):
         return f"{begin} rises with √KL throughout; the fitted curve has no peak ({sure})."
     ends = f"95 % interval {number(row['peak_kl_low'])} to {number(row['peak_kl_high'])}"
     ends = "no interval" if np.isnan(row["peak_kl_low"]) else ends
     where = f"{number(row['peak_kl'])} nats/response ({ends}, {sure})"
-    if row["is_reached"]:
-        return f"{begin} peaks at a KL of {where}: beyond it, more KL buys less."
+    if row["shape"] == PEAKS:
+        return f"{begin} peaks at a KL of {where}, and falls beyond it."
     far = f"the runs went to {number(row['largest_kl'])}, so that this is an extrapolation"
     return f"{begin} would peak at a KL of {where}; {far}."

@@ -1,7 +1,7 @@
 """A study as it stands in MLflow: its runs, the points of their metrics, their artifacts."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -138,6 +138,13 @@ class Study:
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows of runs that came to their end, given their column `outcome`."""
     return runs[runs["outcome"].isin(FINISHED)]
+
+
+def ended(study: Study) -> Study:
+    """Keep the runs of a study that came to their end, and their points."""
+    runs = finished(study.runs).reset_index(drop=True)
+    is_theirs = study.metrics["run_id"].isin(runs["run_id"])
+    return replace(study, runs=runs, metrics=study.metrics[is_theirs].reset_index(drop=True))
 
 
 def has_one_reward_model(runs: pd.DataFrame) -> bool:

@@ -12,7 +12,7 @@ from rich.table import Table
 from analysis import effects, store
 from analysis.comparison import Pair, compare
 from analysis.loading import load
-from analysis.runs import Study
+from analysis.runs import Study, ended
 from analysis.values import final_values
 from analysis.wording import number, p_note, quantity, seeds_sentence
 from workbench.glossary import MEAN
@@ -20,7 +20,7 @@ from workbench.glossary import metric as definition
 
 
 def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = ()) -> pd.DataFrame:
-    """Compare what is named; the first that is named is what the others are compared with.
+    """Compare what is named, over the runs that have ended; others are compared with the first.
 
     Args:
         names: a study, all arms of which are compared with its baseline; a study and two or more of its
@@ -36,9 +36,10 @@ def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = (
         raise ValueError(f"{twice[0]!r} is named twice; name what it is to be compared with")
     study, rest = load(names[0], tracking_uri), list(names[1:])
     check_recorded(study, metrics)
+    study = ended(study)
     chosen = list(metrics) or [name for name in effects.FINAL if name in study.metric_names]
     if len(rest) == 1 and rest[0] not in study.arms and _is_study(rest[0], tracking_uri):
-        pairs = _between(study, load(rest[0], tracking_uri), chosen)
+        pairs = _between(study, ended(load(rest[0], tracking_uri)), chosen)
     else:
         pairs = _within(study, rest or _baseline_first(study), chosen)
     table = compare(pairs)

@@ -15,9 +15,9 @@ from workbench.glossary import PAPER_FOUR, metric
 SECTIONS = ("policy/", "reward/", "ppo/", "eval/")
 """Metrics that are looked at as monitors: what a run records of itself, but neither cost nor outcome."""
 
-JUDGED = frozenset(
-    {"reward/gold", "reward/gap", "eval/gold", "eval/win_rate", "eval/win", "eval/tie", "eval/loss"}
-)
+JUDGED = frozenset({"reward/gold", "reward/gap", "eval/gold", "eval/win_rate"}) | {
+    f"eval/{kind}{share}" for kind in ("", "helpful_", "harmless_") for share in ("win", "tie", "loss")
+}
 """Monitors that ask the gold judge, which decides what a collapse is: no news where they warn."""
 
 PAPER_SIX = (*PAPER_FOUR, "ppo/policy_loss", "ppo/value_loss")

@@ -42,13 +42,15 @@ def say(row: "pd.Series[Any]", metric: str, *, effect: float, claim: str, nothin
     """Say one comparison: what was found, how sure it is; or that nothing was, and what could be.
 
     Args:
-        row: its low, high, n, p, p_holm, smallest_p, detectable and verdict.
+        row: its low, high, n, sd, p, p_holm, smallest_p, detectable and verdict.
         metric: what was compared.
         effect: the estimate.
         claim: what the estimate says, such as "b is 1.2 above a".
         nothing: what is said where the interval contains zero, such as "no difference found".
     """
     begin = f"{label(metric)}: "
+    if row["sd"] == 0 and effect == 0:
+        return f"{begin}{nothing}: the same at each of {row['n']} seeds."
     if row["verdict"] == TOO_FEW:
         return f"{begin}{claim} (n = {row['n']}: too few seeds for an interval; this may be chance)."
     sure = f"95 % interval {number(row['low'])} to {number(row['high'])}, n = {row['n']}"
@@ -73,7 +75,7 @@ def p_note(table: pd.DataFrame) -> str:
     table = table[table["n"] >= MIN_SEEDS]
     if not len(table):
         return ""
-    n, floor = int(table["n"].min()), float(table["smallest_p"].max())
+    n, floor = int(table["n"].max()), float(table["smallest_p"].min())
     if floor > 1 - LEVEL:
         return (
             f"{n} paired seeds cannot give a p (two-sided, by sign flips) below {floor:.3g}, even "
@@ -83,12 +85,15 @@ def p_note(table: pd.DataFrame) -> str:
         f"p is two-sided, by sign flips over paired seeds; Holm's correction is over the "
         f"{len(table)} comparison{'s' * (len(table) > 1)} of this kind"
     )
+    few = int((table["smallest_p"] > 1 - LEVEL).sum())
+    have = "has" if few == 1 else "have"
+    lame = f" {few} of them {have} too few seeds for a p below {1 - LEVEL:.2g}." if few else ""
     least = min(1.0, floor * len(table))
     if least <= 1 - LEVEL:
-        return f"{said}."
+        return f"{said}.{lame}"
     return (
         f"{said}, of which {n} seeds cannot give the clearest a p below {least:.3g}: go by the "
-        "intervals, or compare fewer metrics or arms."
+        f"intervals, or compare fewer metrics or arms.{lame}"
     )
 
 

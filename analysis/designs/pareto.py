@@ -12,6 +12,8 @@ from analysis.runs import Study
 from analysis.values import final_values
 
 KL = "final/kl_to_sft"
+LOGGED = {"collapsed": "final/collapsed"}
+"""Metrics by the names that a search's bounds have for them, where these are others."""
 
 
 def pareto(study: Study) -> pd.DataFrame:
@@ -26,7 +28,7 @@ def pareto(study: Study) -> pd.DataFrame:
     if design.kind != "search" or not design.objectives:
         return pd.DataFrame(columns=["arm", "n", KL, "is_efficient", "feasible"])
     metrics = list(dict.fromkeys([*design.objectives, *design.constraints, KL]))
-    found = {name: mean(floats(final_values(study, name))) for name in metrics}
+    found = {name: mean(floats(final_values(study, LOGGED.get(name, name)))) for name in metrics}
     first = floats(final_values(study, next(iter(design.objectives))))
     table = pd.DataFrame({"arm": study.arms, "n": np.sum(~np.isnan(first), axis=0)} | found)
     table = table.dropna(subset=list(design.objectives)).reset_index(drop=True)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.curve_panels import label, set_scale
 from analysis.figures.panels import PAGE, arm_legend, gap, grid, mark_legend, name_rows, styled
 from analysis.intervals import FloatArray, mean
-from analysis.overoptimisation import SOURCES
+from analysis.overoptimisation import PEAKS, SOURCES
 from analysis.runs import Study
 from analysis.selection import colour, dashes, marker, shown_arms
 from analysis.tables import tables_of
@@ -75,7 +75,7 @@ def _draw_fit(panel: Axes, study: Study, metric: str, row: "pd.Series[Any]") -> 
     distance = np.linspace(0, np.sqrt(row["largest_kl"]), 200)[1:]
     gain = distance * (row["alpha"] - row["beta"] * np.log(distance))
     panel.plot(distance, start + gain, color=tint, ls=dashes(study, row["arm"]), lw=1.0, zorder=1)
-    if row["is_reached"]:
+    if row["shape"] == PEAKS:
         peak = (np.sqrt(row["peak_kl"]), start + row["peak_value"])
         panel.plot(*peak, "o", mfc="none", mec="#222222", ms=8, mew=1.1, zorder=5)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from analysis import effects, frontier
 from analysis.comparison import FOUND
 from analysis.intervals import LEVEL
-from analysis.overoptimisation import fit_sentence
+from analysis.overoptimisation import RISES, fit_sentence
 from analysis.page.design_findings import design_findings
 from analysis.page.finding import Finding
 from analysis.page.stability_findings import collapse_findings, warning_findings
@@ -97,4 +97,5 @@ def _price_findings(study: Study, tables: Tables) -> list[Finding]:
 
 def _is_guess(row: "pd.Series[Any]", study: Study) -> bool:
     """Say whether a fit's peak is an extrapolation, or one of very many."""
-    return len(study.arms) > MAX_ARMS or (pd.notna(row["peak_kl"]) and not row["is_reached"])
+    is_beyond = row["shape"] == RISES and pd.notna(row["peak_kl"])
+    return len(study.arms) > MAX_ARMS or is_beyond

@@ -93,7 +93,7 @@ def _missing(study: Study) -> list[str]:
         said.append(told)
     if not {"reward/gold", "eval/gold"} & names:
         said.append(
-            "No gold score was recorded: collapse is known from the runs' own tags alone, and "
+            "No gold score was recorded: collapse is known from the other monitors alone, and "
             "whether a rising reward-model score is real cannot be said."
         )
     wanted = (*PAPER_FOUR, "eval/held_out_perplexity", "eval/win")

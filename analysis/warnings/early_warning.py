@@ -140,7 +140,8 @@ def _columns(pairs: Pairs, areas: dict[str, Area], clock: dict[str, Area]) -> di
         row |= {f"{prefix}high": areas[name].high}
     for name, prefix in {"auroc": "over", "within_arm": "within_over"}.items():
         own, other = areas[name], clock[name]
+        over = own.value - other.value
         low, high = forecast.interval_of(own.resampled - other.resampled, own.smaller)
-        row |= {f"{prefix}_iteration": own.value - other.value}
-        row |= {f"{prefix}_low": low, f"{prefix}_high": high}
+        row |= {f"{prefix}_iteration": over}
+        row |= {f"{prefix}_low": min(low, over), f"{prefix}_high": max(high, over)}
     return row | {"beats_iteration": row["over_low"] > 0}

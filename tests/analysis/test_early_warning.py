@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from analysis.runs import Study
-from analysis.traces import ITERATION, Traces
+from analysis.traces import ITERATION, JUDGED, Traces
 from analysis.warnings.early_warning import scores_of, warning_scores
 from tests.analysis.synthetic_store import QUICKSTART, Plan
 from tests.calibration.warnings import Leading, simulate, walk, white
@@ -73,6 +73,14 @@ def test_time_alone_is_scored_and_a_monitor_that_only_tells_the_time_does_not_be
     assert found.loc["lead", "beats_iteration"] and found.loc["lead", "matched"] > 0.8
 
 
+def test_what_a_monitor_has_over_the_time_lies_in_its_interval() -> None:
+    monitors = {f"{make.__name__} {i}": make for i in range(20) for make in (walk, white)}
+    found = at_20(simulate(monitors, fell=10, held=10, seed=1))
+    for over in ("over", "within_over"):
+        estimate = found[f"{over}_iteration"]
+        assert estimate.between(found[f"{over}_low"], found[f"{over}_high"]).all()
+
+
 def test_a_run_that_ended_too_early_to_know_counts_only_while_it_is_known() -> None:
     traces = simulate({"noise": white}, fell=4, held=4, seed=0)
     cut = replace(traces, last=np.where(traces.held, 60.0, traces.last))
@@ -94,10 +102,7 @@ def test_every_monitor_of_a_study_is_scored_at_every_horizon(study: Study) -> No
     recorded = {n for n in study.metric_names if n.startswith(("policy/", "reward/", "ppo/", "eval/"))}
     assert set(found["monitor"]) == recorded | {ITERATION}
     assert (found.groupby("monitor")["horizon"].agg(list).map(tuple) == (10, 20, 40)).all()
-    assert set(found.loc[found["judged"], "monitor"]) == {
-        *("reward/gold", "reward/gap", "eval/gold", "eval/win_rate"),
-        *("eval/win", "eval/tie", "eval/loss"),
-    }
+    assert set(found.loc[found["judged"], "monitor"]) == JUDGED & recorded
     planted = found[(found["monitor"] == "policy/kl_to_sft") & (found["horizon"] == 10)].iloc[0]
     assert planted["auroc"] > 0.95 and planted["direction"] == "up"
 

@@ -70,7 +70,7 @@ def sentence(**changes: object) -> str:
     row = {
         **{"arm": "b", "against": "a", "metric": "final/kl_to_sft", "n": 10, "difference": -1.234},
         **{"low": -2.0, "high": -0.5, "p": 0.002, "p_holm": 0.016, "smallest_p": 2 / 1024},
-        **{"detectable": 0.9, "verdict": FOUND},
+        **{"detectable": 0.9, "sd": 1.0, "verdict": FOUND},
     }
     return effects.effect_sentence(pd.Series(row | changes))
 
@@ -114,6 +114,12 @@ def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert number(value) == text
 
 
+@pytest.mark.parametrize(("n", "verdict"), [(10, NONE), (2, TOO_FEW)])
+def test_arms_that_are_the_same_at_every_seed_are_called_so(n: int, verdict: str) -> None:
+    said = sentence(difference=0.0, sd=0.0, n=n, low=0.0, high=0.0, verdict=verdict)
+    assert said.endswith(f": no difference found between b and a: the same at each of {n} seeds.")
+
+
 def test_the_seeds_that_are_needed_are_said_with_how_sure_that_is() -> None:
     # sd 1 from 5 seeds: χ²₀.₉₇₅,₄ = 11.143 and χ²₀.₀₂₅,₄ = 0.4844 give sd 0.599 to 2.874
     said = seeds_sentence(pd.Series({"n": 5, "sd": 1.0}), "final/gold", -1.0)
@@ -138,9 +144,18 @@ def test_the_note_on_p_says_that_five_seeds_cannot_be_below_one_sixteenth() -> N
 def test_the_note_on_p_says_when_there_are_too_many_comparisons_for_the_seeds() -> None:
     six = pd.DataFrame({"n": [6, 6, 2], "smallest_p": [0.03125, 0.03125, 0.5]})
     # The two that have an interval: 2 · 0.03125.
+    assert "too few seeds" not in p_note(six)
     assert "is over the 2 comparisons of this kind, of which 6 seeds cannot" in p_note(six)
     assert "a p below 0.0625: go by the intervals" in p_note(six)
     assert p_note(six.head(1)).endswith("is over the 1 comparison of this kind.")
+
+
+def test_the_note_on_p_speaks_of_the_comparisons_that_have_fewer_seeds() -> None:
+    table = pd.DataFrame({"n": [10, 4], "smallest_p": [2 / 1024, 0.125]})
+    assert p_note(table) == (
+        "p is two-sided, by sign flips over paired seeds; Holm's correction is over the 2 comparisons of"
+        " this kind. 1 of them has too few seeds for a p below 0.05."
+    )
 
 
 LEFT_OUT = {

@@ -93,6 +93,18 @@ def test_the_pareto_front_is_of_the_trials_that_keep_the_constraint() -> None:
     assert table.loc["t3", [GOLD, KL]].tolist() == [9.0, 11.0]
 
 
+def test_a_bound_on_collapses_leaves_out_the_trials_that_collapsed() -> None:
+    design = {"kind": "search", "objectives": {GOLD: "maximize"}, "constraints": {"collapsed": 0.0}}
+    finals = {
+        GOLD: np.array([[1.0, 2.0, 9.0]] * 2),
+        "final/collapsed": np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    }
+    table = pareto.pareto(made_study(finals, ["t0", "t1", "t2"], design=design)).set_index("arm")
+    assert table["collapsed"].tolist() == [0.0, 0.0, 0.5]
+    assert table["feasible"].tolist() == [True, True, False]
+    assert table["is_efficient"].tolist() == [False, True, False]
+
+
 def test_the_attained_kl_stands_beside_a_single_objective() -> None:
     design = {"kind": "search", "objectives": {GOLD: "maximize"}}
     finals = {GOLD: np.array([[1.0, 2.0]]), KL: np.array([[3.0, 4.0]])}

@@ -2,7 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.overoptimisation import FIT_COLUMNS, fit, fit_sentence, overoptimisation, reward_path
+from analysis.overoptimisation import (
+    DIPS,
+    FALLS,
+    FIT_COLUMNS,
+    PEAKS,
+    RISES,
+    fit,
+    fit_sentence,
+    overoptimisation,
+    reward_path,
+)
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 
@@ -42,7 +52,7 @@ def test_a_planted_curve_is_found_exactly_with_its_peak() -> None:
     # log d* = α/β − 1 = 1.4: KL* = e^2.8 = 16.44465, R* = β d* = ½ e^1.4 = 2.027600
     np.testing.assert_allclose([row["peak_kl"], row["peak_value"]], [16.44465, 2.0276], rtol=1e-6)
     np.testing.assert_allclose([row["alpha_low"], row["alpha_high"]], [ALPHA, ALPHA], rtol=1e-6)
-    assert row["is_reached"] and row["n"] == 5
+    assert row["shape"] == PEAKS and row["n"] == 5
     np.testing.assert_allclose(row["r2"], 1.0, rtol=1e-9)
 
 
@@ -54,9 +64,32 @@ def test_a_curve_without_a_peak_has_none() -> None:
     assert "rises with √KL throughout" in fit_sentence(rising)
 
 
+@pytest.mark.parametrize(
+    ("alpha", "beta", "shape", "said"),
+    [
+        # R' = α − β (1 + log d), at √KL of 0.5 and 2: 1 + log d = 0.307 and 1.693
+        (-1.0, -0.3, FALLS, "arm: gold falls with √KL throughout"),
+        (-1.0, 0.3, FALLS, "arm: gold falls with √KL throughout"),
+        (1.0, 0.3, RISES, "arm: gold would peak at a KL of 106 nats"),
+        (1.0, 0.0, RISES, "arm: gold rises with √KL throughout"),
+        (1.0, 1.0, PEAKS, "arm: gold peaks at a KL of 1.00 nats"),
+        (-1.0, -1.0, DIPS, "arm: gold falls as far as a KL of 1.00 nats/response, then rises"),
+    ],
+)
+def test_the_fitted_curve_is_said_as_it_runs_where_the_runs_were(
+    alpha: float, beta: float, shape: str, said: str
+) -> None:
+    d = np.linspace(0.5, 2.0, 20)
+    row = pd.Series(
+        {"arm": "arm", "source": "gold"} | fit([np.stack([d, gain(d, alpha, beta)], axis=1)] * 3)
+    )
+    assert row["shape"] == shape
+    assert fit_sentence(row).startswith(said)
+
+
 def test_a_peak_that_no_run_reached_is_called_an_extrapolation() -> None:
     row = fitted(overoptimised(largest=9.0))
-    assert not row["is_reached"]
+    assert row["shape"] == RISES
     assert "would peak at a KL of 16.4 nats/response" in fit_sentence(row)
     assert "so that this is an extrapolation" in fit_sentence(row)
 

@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,14 @@ def test_two_studies_are_compared_arm_by_arm_over_shared_seeds(make_store, templ
     assert row["difference"] == pytest.approx(0.5, abs=0.1)
     with pytest.raises(ValueError, match="'new' is neither an arm of demo"):
         terminal.compared(["demo", "new"], uri)
+
+
+def test_runs_that_have_not_ended_are_not_compared(make_store) -> None:  # type: ignore[no-untyped-def]
+    uri = make_store(replace(QUICKSTART, stop={"ppo_max/s1": 20}, failed={"vanilla/s0": "lost"}))
+    table = terminal.compared(["demo"], uri, ["final/gold", "mean/eval/gold", "policy/kl_to_sft"])
+    assert table["n"].tolist() == [3, 3, 3]
+    between = terminal.compared(["demo", "vanilla", "ppo_max"], uri, ["policy/kl_to_sft"])
+    assert between["n"].tolist() == [3]
 
 
 def test_what_cannot_be_compared_is_said_in_a_sentence(quickstart: str) -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.runs import Study
-from analysis.traces import ITERATION, label, traces_of
+from analysis.traces import ITERATION, JUDGED, label, traces_of
 from tests.analysis.synthetic_store import QUICKSTART, Plan
+from workbench.glossary import GLOSSARY
 
 
 def test_a_row_is_a_run_and_evaluations_stand_until_the_next(study: Study) -> None:
@@ -47,6 +48,16 @@ def test_values_that_are_not_finite_count_as_not_recorded(study: Study) -> None:
     traces = traces_of(replace(study, metrics=study.metrics.assign(value=values)))
     kl = traces.values("policy/kl_to_sft")
     np.testing.assert_array_equal(kl[:, 7], kl[:, 6])
+
+
+def test_whatever_asks_the_gold_judge_is_known_for_it() -> None:
+    words = {"gold", "gap", "win", "tie", "loss"}
+    asked = {
+        name
+        for name in GLOSSARY
+        if name.startswith(("reward/", "eval/")) and words & set(name.partition("/")[2].split("_"))
+    }
+    assert asked == JUDGED
 
 
 def test_a_monitor_that_the_glossary_lacks_bears_its_own_name() -> None:
