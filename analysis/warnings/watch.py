@@ -24,6 +24,11 @@ SAME = 0.95
 """Rank correlation of two monitors' scores from which the second adds nothing."""
 
 
+EVERY_ITERATION = "policy/kl_to_sft"
+"""What every run records in every iteration: with it evaluations stand until the next, as they did where
+the thresholds were learnt; without it their medians would be over other spans."""
+
+
 @dataclass(frozen=True)
 class Alarm:
     """One monitor's threshold and what it did in the reference study, on runs unknown to it.
@@ -123,6 +128,11 @@ def learn_alarms(study: Study, most: int = MONITORS) -> list[Alarm]:
     if not chosen:
         raise ValueError(f"no monitor announced the collapses of {study.name}; name another --from")
     return [_alarm(study.name, row) for row in chosen]
+
+
+def wanted(alarms: list[Alarm]) -> frozenset[str]:
+    """Return the metrics that have to be read to see whether alarms go off."""
+    return frozenset({EVERY_ITERATION, *(alarm.monitor for alarm in alarms)})
 
 
 def _is_same(traces: Traces, one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:

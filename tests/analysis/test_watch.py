@@ -71,6 +71,16 @@ def test_a_run_that_goes_the_way_of_those_that_collapsed_sets_off_the_alarm(
     assert first.sentence.endswith("(median), and in 1 of 5 runs that held.")
 
 
+@pytest.mark.parametrize("threshold", [0.3, 0.6])
+def test_an_evaluation_sets_off_its_alarm_as_early_as_where_it_was_learnt(
+    stores: str, alarms: list[watch.Alarm], threshold: float
+) -> None:
+    alarm = replace(alarms[0], monitor="eval/proxy", direction=1, threshold=threshold)
+    whole = watch.alerts(load("demo", stores), [alarm])
+    read = watch.alerts(load("demo", stores, watch.wanted([alarm])), [alarm])
+    assert whole and [one.facts for one in read] == [one.facts for one in whole]
+
+
 def test_each_alert_is_given_once_while_the_study_goes_on(
     template: Path, tmp_path: Path, alarms: list[watch.Alarm]
 ) -> None:

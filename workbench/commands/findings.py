@@ -173,14 +173,14 @@ def watch(
     """
 
     from analysis.loading import load
-    from analysis.warnings.watch import follow, learn_alarms
+    from analysis.warnings.watch import follow, learn_alarms, wanted
     from workbench.tracking.store import default_store
 
     uri = default_store(home, tracking_uri).uri
     alarms = learn_alarms(load(from_ or study, from_uri or uri), monitors)
     for alarm in alarms:
         typer.echo(alarm.sentence, err=True)
-    read = partial(load, study, uri, frozenset(alarm.monitor for alarm in alarms))
+    read = partial(load, study, uri, wanted(alarms))
     try:
         for alert in follow(read, alarms, once=once, pause=partial(time.sleep, every)):
             typer.echo(json.dumps(alert.facts) if as_json else alert.sentence)
