@@ -16,6 +16,7 @@ from scipy import stats
 
 from analysis.intervals import LEVEL, MIN_SEEDS, FloatArray, floats
 from analysis.runs import Study
+from analysis.values import UNMOVED
 from analysis.wording import number
 
 SOURCES = {"gold": "eval/gold", "proxy": "eval/proxy"}
@@ -110,9 +111,9 @@ def _jackknife(whole: FloatArray, left_out: FloatArray) -> tuple[FloatArray, Flo
 def _shape(whole: FloatArray, distances: FloatArray) -> str:
     """Say how the fitted curve runs between the least and the largest √KL, by its slope at both ends.
 
-    R'(d) = α − β (1 + log d), which changes its sign once at most.
+    R'(d) = α − β (1 + log d), which changes its sign once at most. A KL below UNMOVED is none.
     """
-    ends = np.array([distances.min(), distances.max()])
+    ends = np.array([max(distances.min(), np.sqrt(UNMOVED)), distances.max()])
     first, last = whole[0] - whole[1] * (1 + np.log(ends)) > 0
     return (RISES if last else PEAKS) if first else (DIPS if last else FALLS)
 

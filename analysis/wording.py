@@ -42,14 +42,14 @@ def say(row: "pd.Series[Any]", metric: str, *, effect: float, claim: str, nothin
     """Say one comparison: what was found, how sure it is; or that nothing was, and what could be.
 
     Args:
-        row: its low, high, n, sd, p, p_holm, smallest_p, detectable and verdict.
+        row: its low, high, n, p, p_holm, smallest_p, detectable, verdict, and sd if it is over seeds.
         metric: what was compared.
         effect: the estimate.
         claim: what the estimate says, such as "b is 1.2 above a".
         nothing: what is said where the interval contains zero, such as "no difference found".
     """
     begin = f"{label(metric)}: "
-    if row["sd"] == 0 and effect == 0:
+    if effect == row.get("sd") == 0:
         return f"{begin}{nothing}: the same at each of {row['n']} seeds."
     if row["verdict"] == TOO_FEW:
         return f"{begin}{claim} (n = {row['n']}: too few seeds for an interval; this may be chance)."

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 
 from ablations.search.settings import COLLAPSED, Search
 from workbench.glossary import CAP
@@ -11,9 +11,24 @@ Results = Mapping[int, Mapping[str, float]]
 """Final metrics of a recipe by seed, the share `collapsed` (0 or 1) among them."""
 
 
-def worth(results: Results, search: Search) -> list[float]:
-    """Return each objective's mean over the seeds that were run, finite even after a collapse."""
-    return [_mean(results, name) for name in search.objectives]
+def worth(results: Results, search: Search, whole: Sequence[Results] = ()) -> list[float]:
+    """Return each objective's mean over the seeds that were run, finite even after a collapse.
+
+    Of a recipe that was given up, less what these seeds gave others more than all seeds did, in the
+    median: else one that was run with easy seeds would stand above those that beat it on them.
+
+    Args:
+        results: of the recipe.
+        search: what counts.
+        whole: results of recipes that were run with every seed.
+    """
+    same = [{seed: one[seed] for seed in results} for one in whole]
+
+    def ease(name: str) -> float:
+        pairs = zip(same, whole, strict=True)
+        return median([_mean(part, name) - _mean(one, name) for part, one in pairs] or [0.0])
+
+    return [_mean(results, name) - ease(name) for name in search.objectives]
 
 
 def excess(results: Results, search: Search) -> dict[str, float]:

@@ -128,7 +128,8 @@ class SearchTrials(Trials):
         trial = patiently(lambda: Trial(study, claim.trial))
         for name, over in excess(results, self._search).items():
             patiently(partial(trial.set_constraint, name, over))
-        self._complete(claim, worth(results, self._search), {"given_up": gives_up})
+        whole = [one for one in others if len(one) == len(self.outline.seeds)]
+        self._complete(claim, worth(results, self._search, whole), {"given_up": gives_up})
 
     def _cell(self, trial: FrozenTrial) -> Cell | None:
         """Return the first run of a waiting proposal that is still to do."""

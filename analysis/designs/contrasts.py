@@ -17,6 +17,9 @@ residuals of arm + seed, which assume that every arm's runs spread alike."""
 MIN_BLOCKS = 5
 """Fewest complete seeds from which the spread between seeds is used."""
 
+LINKED = 1e-9
+"""Weight of a difference between seeds that are not linked, below which it is rounding."""
+
 COLUMNS = [
     *("effect", "low", "high", "n", "sd", "p", "smallest_p", "detectable", "method", "verdict"),
 ]
@@ -68,19 +71,23 @@ def _pooled(contrasts: FloatArray, values: FloatArray) -> pd.DataFrame:
     arm_mean = np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
     seed_at, arm_at = np.nonzero(there)
     seeds = (np.eye(len(values))[seed_at] - share.T[arm_at])[:, 1:]
-    inverse = np.linalg.pinv(seeds.T @ seeds)
+    gram = seeds.T @ seeds
+    inverse = np.linalg.pinv(gram)
     within = values[seed_at, arm_at] - arm_mean[arm_at]
     shift = inverse @ (seeds.T @ within)
     degrees = len(within) - int(np.sum(count > 0)) - int(np.linalg.matrix_rank(seeds))
     sd = float(np.sqrt(np.sum((within - seeds @ shift) ** 2) / degrees))
     leverage = contrasts @ share.T[:, 1:]
-    effect = _by_seed(contrasts, arm_mean[None])[0] - leverage @ shift
+    # where no arm links some seeds with others, an arm of these less one of those is the seeds' doing
+    unlinked = leverage @ (np.eye(len(gram)) - gram @ inverse)
+    is_known = np.all(np.abs(unlinked) < LINKED, axis=1)
+    effect = np.where(is_known, _by_seed(contrasts, arm_mean[None])[0] - leverage @ shift, np.nan)
     per_arm = np.sum(contrasts**2 / np.maximum(count, 1), axis=1)
     error = sd * np.sqrt(per_arm + np.einsum("es,st,et->e", leverage, inverse, leverage))
     half = stats.t.ppf(0.5 + LEVEL / 2, degrees) * error
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(effect) / error, degrees)
-    n = np.where(np.isnan(effect), 0, len(values))
+    n = np.where(np.isnan(effect), 0, int(there.any(axis=1).sum()))
     found = Intervals(effect, effect - half, effect + half, n)
     detectable = significance.detectable_difference(error, np.full(len(effect), degrees))
     return _table(found, sd=sd, p=p, smallest_p=0.0, detectable=detectable, method=POOLED)

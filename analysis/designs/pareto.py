@@ -19,10 +19,12 @@ LOGGED = {"collapsed": "final/collapsed"}
 def pareto(study: Study) -> pd.DataFrame:
     """Say which trials of a search no other beats in every objective, and which keep its constraints.
 
+    A trial that lacks seeds, given up or under way, beats nobody: its seeds may be easy ones.
+
     Returns:
         one row an arm: arm, n seeds, a column an objective and a column a constraint (means over
-        seeds), the KL to the SFT policy that was attained, is_efficient (no feasible arm is as good
-        in all objectives and better in one), feasible. Empty for a design.
+        seeds), the KL to the SFT policy that was attained, is_efficient (no feasible arm with all
+        seeds is as good in all objectives and better in one), feasible. Empty for a design.
     """
     design = design_of(study)
     if design.kind != "search" or not design.objectives:
@@ -34,10 +36,9 @@ def pareto(study: Study) -> pd.DataFrame:
     table = table.dropna(subset=list(design.objectives)).reset_index(drop=True)
     kept = [floats(table[name]) <= bound for name, bound in design.constraints.items()]
     feasible = np.all(kept, axis=0) if kept else np.ones(len(table), bool)
-    cost = _costs(table, design.objectives)
-    return table.assign(
-        is_efficient=efficient(np.where(feasible[:, None], cost, np.nan)), feasible=feasible
-    )
+    counts = feasible & (table["n"] == table["n"].max()).to_numpy()
+    cost = np.where(counts[:, None], _costs(table, design.objectives), np.nan)
+    return table.assign(is_efficient=efficient(cost), feasible=feasible)
 
 
 def _costs(table: pd.DataFrame, objectives: Mapping[str, str]) -> FloatArray:

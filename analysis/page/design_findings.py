@@ -61,7 +61,10 @@ def _search_findings(tables: Tables, metric: str) -> list[Finding]:
     best = tables.pareto[tables.pareto["is_efficient"].astype(bool)]
     if len(best):
         arms = ", ".join(best["arm"])
-        text = f"No feasible trial is better in every objective than {arms} (of {len(tables.pareto)})."
+        text = (
+            f"No feasible trial is better in every objective than {arms} (of {len(tables.pareto)}); the "
+            "best of many are partly the luckiest, so run them again with fresh seeds."
+        )
         said.append(Finding(text, "pareto.csv"))
     return said
 

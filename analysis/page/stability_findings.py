@@ -108,6 +108,6 @@ def _clock_sentence(row: "pd.Series[Any]", monitors: pd.DataFrame) -> str:
     better = int(monitors["beats_iteration"].astype(bool).sum())
     return (
         f"The iteration alone, which a monitor has to beat: AUROC {row['auroc']:.2f}; {better} of "
-        f"{len(monitors)} monitors beat it with certainty. AUROC is for a collapse within {HORIZON} "
-        f"iterations, with its 95 % interval over {row['runs']} runs."
+        f"{len(monitors)} monitors beat it, by the interval of the difference. AUROC is for a collapse "
+        f"within {HORIZON} iterations, with its 95 % interval over {row['runs']} runs."
     )

@@ -135,6 +135,15 @@ def test_a_recipe_is_worth_its_mean_and_exceeds_bounds_by_the_mean() -> None:
     assert worth({0: result(float("-inf"))}, search()) == [-1e9]
 
 
+def test_easy_seeds_do_not_make_a_recipe_that_was_given_up_the_best() -> None:
+    # All are 2 better at seed 0 than at seed 1; one collapsed there without end, which tells nothing.
+    whole = [{0: result(gold), 1: result(gold - 2.0)} for gold in (3.0, 4.0)]
+    whole.append({0: result(3.5), 1: result(float("-inf"))})
+    assert worth({0: result(3.5)}, search(), whole[:2]) == [2.5]
+    assert worth({0: result(3.5)}, search(), whole) == [2.5]
+    assert worth(whole[1], search(), whole) == [3.0]
+
+
 def test_a_recipe_that_half_of_the_others_beat_on_the_same_seeds_is_hopeless() -> None:
     others = [{0: result(gold), 1: result(9.0)} for gold in (1.0, 2.0, 3.0, 4.0)]
     assert is_hopeless({0: result(2.5)}, others, search())  # 3 and 4 are better: 2 of 4
@@ -165,12 +174,13 @@ def states(trials: SearchTrials) -> list[str]:
     return [status.state for status in trials.status()]
 
 
-def train(trials: SearchTrials, claim: Claim, gold: float, kl: float = 1.0) -> list[int]:
-    """Pass a proposal's seeds, each with the same result; return the seeds."""
+def train(trials: SearchTrials, claim: Claim, gold: float, *, ease: float = 0.0) -> list[int]:
+    """Pass a proposal's seeds with one result, seed 0 with so much more gold; return the seeds."""
     seeds = []
     while not claim.is_over:
         seeds.append(claim.cell.seed)
-        final = {"final/gold": gold, "final/win_rate": 0.5, "final/kl_to_sft": kl}
+        more = ease if claim.cell.seed == 0 else 0.0
+        final = {"final/gold": gold + more, "final/win_rate": 0.5, "final/kl_to_sft": 1.0}
         trials.record(claim, Outcome("ok", final, None, 4))
     return seeds
 
@@ -200,12 +210,13 @@ def test_a_hopeless_recipe_leaves_its_other_seeds_out(tmp_path: Path) -> None:
     for gold in (1.0, 2.0, 3.0):
         claim = trials.claim(ME)
         assert claim is not None
-        train(trials, claim, gold)
+        train(trials, claim, gold, ease=3.0)
     claim = trials.claim(ME)
     assert claim is not None
-    assert train(trials, claim, 0.5) == [0]
+    assert train(trials, claim, 0.5, ease=3.0) == [0]
     trial = trials.study.trials[claim.number]
-    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+    # 3.5 at a seed that gives others 2 more than all three do on average
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 1.5)
     assert trial.user_attrs["given_up"] is True
 
 

@@ -87,6 +87,25 @@ def test_an_arm_without_runs_leaves_no_number_for_what_uses_it() -> None:
     assert np.isfinite(found["effect"][0]) and np.isnan(found["effect"][1])
 
 
+def test_arms_of_different_seeds_that_nothing_links_are_not_compared() -> None:
+    values = np.full((5, 3), np.nan)
+    values[:2, 0] = [0.0, 0.1]  # arm 0 has seeds 0 and 1; arms 1 and 2 have 2 to 4, which score 5 more
+    values[2:, 1:] = [[5.0, 5.2], [5.1, 5.2], [5.0, 5.1]]
+    rows = np.array([[-1.0, 1.0, 0.0], [0.0, -1.0, 1.0]])
+    found = contrasts.estimate(rows, values)
+    assert found["method"].unique().tolist() == [contrasts.POOLED]
+    np.testing.assert_allclose(found["effect"], [np.nan, 0.4 / 3], rtol=1e-9)
+    assert found["verdict"][0] == TOO_FEW and found["n"].tolist() == [0, 5]
+    values[2, 0] = 4.9  # one seed that links them
+    assert np.isfinite(contrasts.estimate(rows, values)["effect"]).all()
+
+
+def test_seeds_of_which_no_run_ended_are_not_counted() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 2))
+    values[3] = np.nan
+    assert contrasts.estimate(PAIR, values)["n"].tolist() == [3]
+
+
 def test_an_effect_far_from_zero_is_found_by_either_method() -> None:
     values = np.random.default_rng(0).normal(size=(6, 2)) * 0.1 + [0.0, 5.0]
     for method in (contrasts.SEEDS, contrasts.POOLED):

@@ -105,6 +105,14 @@ def test_a_bound_on_collapses_leaves_out_the_trials_that_collapsed() -> None:
     assert table["is_efficient"].tolist() == [False, True, False]
 
 
+def test_a_trial_that_was_given_up_is_not_on_the_front() -> None:
+    design = {"kind": "search", "objectives": {GOLD: "maximize"}}
+    gold = np.array([[5.0, 4.0, 4.5], [1.0, 0.5, np.nan]])  # the third would lead by its easy seed
+    table = pareto.pareto(made_study({GOLD: gold}, ["t0", "t1", "t2"], design=design))
+    assert table["n"].tolist() == [2, 2, 1] and table["feasible"].all()
+    assert table["is_efficient"].tolist() == [True, False, False]
+
+
 def test_the_attained_kl_stands_beside_a_single_objective() -> None:
     design = {"kind": "search", "objectives": {GOLD: "maximize"}}
     finals = {GOLD: np.array([[1.0, 2.0]]), KL: np.array([[3.0, 4.0]])}

@@ -87,6 +87,14 @@ def test_the_fitted_curve_is_said_as_it_runs_where_the_runs_were(
     assert fit_sentence(row).startswith(said)
 
 
+def test_a_turn_below_the_least_kl_that_is_one_is_none() -> None:
+    d = np.linspace(1e-4, 2.0, 50)  # KL from 1e-8 on
+    turn = 0.5 * np.log(1e-3) - 1  # log d at which R' = α − β (1 + log d) is 0: KL 1e-3 / e²
+    alpha, beta = -0.5 * (turn + 1), -0.5
+    row = fit([np.stack([d, gain(d, alpha, beta)], axis=1)] * 3)
+    assert row["shape"] == RISES
+
+
 def test_a_peak_that_no_run_reached_is_called_an_extrapolation() -> None:
     row = fitted(overoptimised(largest=9.0))
     assert row["shape"] == RISES
