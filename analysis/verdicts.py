@@ -123,13 +123,17 @@ class Evidence:
     @property
     def is_there(self) -> bool:
         """Whether every part has seeds enough to be decided."""
-        return bool(self.parts) and all(len(part.values) >= MIN_SEEDS for part in self.parts)
+        return self.seeds >= MIN_SEEDS
+
+    @property
+    def seeds(self) -> int:
+        """How many every part has."""
+        return min((len(part.values) for part in self.parts), default=0)
 
     @property
     def too_few(self) -> str:
         """Say how many seeds are missing."""
-        fewest = min((len(part.values) for part in self.parts), default=0)
-        return f"{fewest} seeds are there and {MIN_SEEDS} are needed"
+        return f"{self.seeds} seeds are there and {MIN_SEEDS} are needed"
 
     @property
     def p_for(self) -> float:

@@ -25,8 +25,8 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
     """Write verdicts.json, the figures, and the generated parts of the page beside the folder.
 
     Of another setting than that of the rules' calibration only verdicts.NAME.json and the page. What is
-    there already of claims whose runs are not in this store stays, so that the runs of several machines
-    add up; all claims are decided together.
+    there already of claims of which this store has no runs, or fewer, stays, so that the runs of several
+    machines add up; all claims are decided together.
 
     Args:
         open_study: of `paper.opener`.
@@ -37,7 +37,8 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
         the verdicts.
     Raises:
         LookupError: if no run has ended.
-        ValueError: if a verdict that is there would be lost, as it was kept without its values.
+        ValueError: if a verdict that is there would be lost, as it was kept without its values, or a
+            figure be drawn of fewer runs.
     """
     file = _file(folder, setting)
     before = kept(file) if file.is_file() else {}
@@ -45,6 +46,8 @@ def keep(open_study: Open, folder: Path, setting: str, tell: Callable[[str], Non
     _refuse_loss(before, verdicts, file)
     here, there = facts_of_studies(open_study, STUDIES), before.get("by_study", {})
     more = {name: one for name, one in here.items() if one["runs"] >= there.get(name, one)["runs"]}
+    if not setting:
+        _refuse_fewer([name for name in here if name not in more], file)
     about = summed(there | more) | {"commands": _commands(setting)}
     drawn = [] if setting else save_figures(open_study, folder, tell)
     looks = {} if setting else afterwards.looked_at(open_study)
@@ -70,6 +73,14 @@ def _refuse_loss(before: Mapping[str, Any], verdicts: Sequence[Verdict], file: P
         raise ValueError(
             f"{file} has verdicts on {', '.join(lost)}, whose runs are not in this store; save to"
             " another folder"
+        )
+
+
+def _refuse_fewer(studies: Sequence[str], file: Path) -> None:
+    if studies:
+        raise ValueError(
+            f"{file} and its figures are of more runs of {', '.join(studies)} than this store has;"
+            " save to another folder"
         )
 
 

@@ -62,7 +62,7 @@ def judge(
     Args:
         open_study: of `opener`; a study that is missing leaves its claims open.
         claims: which to decide.
-        before: what other runs have shown, by claim; it counts where there are too few runs.
+        before: what other runs have shown, by claim; it counts where they are of more seeds.
     """
 
     def evidence(claim: Claim) -> Evidence:
@@ -72,7 +72,7 @@ def judge(
             found = Evidence(claim.id, claim.figure, claim.says, (), str(error))
         else:
             found = Evidence(claim.id, claim.figure, claim.says, parts)
-        return found if found.is_there else before.get(claim.id, found)
+        return max((found, before.get(claim.id, found)), key=lambda one: one.seeds)
 
     return decide([evidence(claim) for claim in claims])
 

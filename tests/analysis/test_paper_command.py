@@ -127,10 +127,13 @@ def test_what_several_machines_ran_adds_up_and_no_verdict_is_lost(
     for _ in range(2):  # saving again changes nothing
         assert save("figure_04.wide")[0] == 0
     both = results.kept(file)
-    assert save("figure_08.wide", seeds=CONTEST.seeds[:3])[0] == 0  # nor do fewer runs
-    again = results.kept(file)
-    assert [decided(kept) for kept in (again, both)] == [decided(both)] * 2
-    assert [again[key] for key in ("by_study", "told")] == [both[key] for key in ("by_study", "told")]
+    for fewer in (3, 8):  # nor do fewer runs
+        assert save("figure_08.wide", seeds=CONTEST.seeds[:fewer])[0] == 0
+        again = results.kept(file)
+        assert decided(again) == decided(both)
+        assert [again[key] for key in ("by_study", "told")] == [
+            both[key] for key in ("by_study", "told")
+        ]
     verdicts = {row["id"]: row["verdict"] for row in both["claims"]}
     assert verdicts["C05"] == "reproduced" and one["runs"] == 20
     assert (both["runs"], both["studies"]) == (40, ["figure_08.wide", "figure_04.wide"])
@@ -146,6 +149,21 @@ def test_what_several_machines_ran_adds_up_and_no_verdict_is_lost(
     status, said = save("figure_04.wide")
     assert status == 2 and "has verdicts on C05, whose runs are not in this store; save to" in said
     assert json.loads(file.read_text()) == without
+
+
+def test_figures_are_not_drawn_over_with_those_of_fewer_runs(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    folder = tmp_path / "paper"
+    for seeds, status in ((CONTEST.seeds, 0), (CONTEST.seeds[:8], 2)):
+        home = tmp_path / str(len(seeds))
+        write_store(replace(CONTEST, seeds=seeds), home, template)
+        before = {file: file.read_bytes() for file in folder.glob("*")}
+        assert run(monkeypatch, "claims", "--home", str(home), "--save", str(folder)) == status
+    assert (
+        "are of more runs of figure_08 than this store has; save to another" in capsys.readouterr().err
+    )
+    assert {file: file.read_bytes() for file in folder.glob("*")} == before
 
 
 def test_a_run_that_is_lent_is_counted_once() -> None:
