@@ -1,6 +1,7 @@
 """The stages: losses by hand, the cache of prepared models, given models, and PPO's own loop."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.testing import assert_close
 
 from tests.builders import (
+    EOS,
     PAD,
     SETTINGS,
     ListTracker,
@@ -32,7 +35,12 @@ from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettin
 from workbench.stages import prepare as preparation
 from workbench.stages.prepare import Prepared, prepare
 from workbench.stages.pretrain import pretrain
-from workbench.stages.reward_model import RewardModelTraining, measure, train_reward_model
+from workbench.stages.reward_model import (
+    RewardModelTraining,
+    measure,
+    score_rows,
+    train_reward_model,
+)
 from workbench.stages.sft import fine_tune
 from workbench.stages.supervised import batches, language_batch, warmup_cosine
 from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Tokens
@@ -312,6 +320,45 @@ def test_a_given_reward_model_is_measured_and_used_as_it_is(prepared: Prepared, 
         assert torch.equal(tensor, theirs[name])
     assert found.facts["reward_model"]["loss"] is None
     assert found.facts["reward_model"]["held_out_pairs"] == 2
+
+
+def own_scores(folder: Path, rows: Sequence[Tokens]) -> Tensor:
+    """Score rows by the forward of a model's own class, padded as it says."""
+    model = load_scorer(folder)
+    width, pad = max(map(len, rows)), model.config.pad_token_id
+    padded = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+    with torch.no_grad():
+        scores: Tensor = model(padded).logits.squeeze(1)
+    return scores
+
+
+@pytest.mark.parametrize("pad", [PAD, EOS])
+def test_a_given_reward_model_is_read_where_its_own_forward_reads(
+    pad: int, prepared: Prepared, tmp_path: Path
+) -> None:
+    model = load_scorer(prepared.reward_model)
+    model.config.pad_token_id = pad
+    theirs = save_model(model, tmp_path / "theirs")
+    found = prepared_in(tmp_path, given_reward_model(theirs)).reward_model
+    rows = [(7, 8, 9, EOS), (3, 4), (5, EOS, 6, EOS, EOS), (2, 6, 10, 11, 3)]
+    scorer = Scorer()
+    scorer.load_weights(found)
+    with torch.no_grad():
+        assert_close(score_rows(scorer, rows, PAD), own_scores(theirs, rows), rtol=1e-5, atol=1e-6)
+    again = prepared_in(tmp_path / "again", given_reward_model(found)).reward_model
+    assert load_scorer(again).config.score_skips == (EOS if pad == EOS else None)
+
+
+def test_a_reward_model_trained_here_is_read_at_the_end_token_wherever_it_is_given(
+    tmp_path: Path,
+) -> None:
+    model = tiny_gpt2()
+    model.config.pad_token_id = EOS
+    policy = save_model(model, tmp_path / "policy")
+    trained = prepared_in(tmp_path, given(policy)).reward_model
+    assert load_scorer(trained).config.pad_token_id == EOS
+    again = prepared_in(tmp_path / "again", given_reward_model(trained)).reward_model
+    assert load_scorer(again).config.score_skips is None
 
 
 def test_other_weights_in_a_given_folder_are_another_model(tmp_path: Path) -> None:

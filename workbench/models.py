@@ -65,7 +65,7 @@ class Policy(nn.Module):
 
 
 class Scorer(nn.Module):
-    """A trunk with a linear head: the critic on every token, the reward model on the last one."""
+    """A trunk with a linear head: the critic on every token, the reward model on a text's last one."""
 
     model: "PreTrainedModel"
 
@@ -107,9 +107,16 @@ class Scorer(nn.Module):
         return value.squeeze(-1)
 
     def last(self, rows: Rows) -> Tensor:
-        """Return the head's output [B] at the last token of each row."""
-        every = torch.arange(len(rows.length), device=rows.length.device)
-        return self.heads(rows.choose(every, rows.length - 1))
+        """Return the head's output [B] at the last token of each row that is not to be skipped.
+
+        Which token is, if any, `stages.prepare` writes as `score_skips` into the configuration.
+        """
+        every, at = torch.arange(len(rows.length), device=rows.length.device), rows.length - 1
+        if (skipped := getattr(self.model.config, "score_skips", None)) is not None:
+            column = torch.arange(rows.tokens.shape[1], device=at.device)
+            is_read = (column <= at[:, None]) & (rows.tokens != skipped)
+            at = torch.where(is_read, column, 0).amax(1)
+        return self.heads(rows.choose(every, at))
 
 
 class OwnReward(Scorer):

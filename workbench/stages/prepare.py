@@ -7,7 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from workbench.loading import load_causal, load_scorer, require_folder, small_gpt2
+from workbench.loading import load_causal, load_config, load_scorer, require_folder, small_gpt2
 from workbench.models import Policy, Scorer
 from workbench.sampling import sample, uniform
 from workbench.seeding import derive
@@ -147,8 +147,10 @@ class _Workshop:
             raise ValueError("each run has its own reward model: ask for that of one run")
         own = settings.model_dump(exclude=settings.unchosen())
         given = hash_of_model(settings.path) if settings.path else own
+        skipped = self._skipped(settings.path) if settings.path else None
         about = self.task.fingerprint()
-        key = hash_of([sft.name, given, about, self.response_cap, self.settings.seed])
+        parts = [sft.name, given, about, self.response_cap, self.settings.seed]
+        key = hash_of([*parts, *([] if skipped is None else [skipped])])
         task = self.task if settings.seed is None else self.task.redrawn(settings.seed)
         seed = self.settings.seed if settings.seed is None else settings.seed
 
@@ -167,6 +169,7 @@ class _Workshop:
                     scorer, preferences.train, settings, held_out=preferences.held_out,
                     accelerator=self.accelerator, pad=self._pad, seed=seed,
                 )  # fmt: skip
+            scorer.model.config.score_skips = skipped
             quality = measure(scorer, preferences.held_out, pad=self._pad)
             scorer.model.save_pretrained(target)
             facts = loss_facts(training.losses) | quality_facts(quality, training, preferences)
@@ -174,6 +177,17 @@ class _Workshop:
             return facts | {"steps_per_epoch": len(preferences.train) // size}
 
         return self._cache.made("reward_model", key, make)
+
+    def _skipped(self, path: str) -> int | None:
+        """Return the end token where it is a given reward model's padding, which its score skips.
+
+        Such a model's own forward reads at the last token that is not padding, so that it was trained
+        to score a text without its end. One that was made here says itself what it skips.
+        """
+        eos, config = int(self.task.tokenizer.eos_token_id), load_config(path)
+        own = eos if config.get_text_config().pad_token_id == eos else None
+        skipped: int | None = getattr(config, "score_skips", own)
+        return skipped
 
     @property
     def _cache(self) -> ModelCache:
