@@ -12,7 +12,14 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from workbench.loading import small_gpt2
 from workbench.models import Policy, Scorer
@@ -153,6 +160,24 @@ def tiny_llama(seed: int = 0) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _sharpened(LlamaForCausalLM(config), seed)
+
+
+def tiny_gemma3(seed: int = 0) -> PreTrainedModel:
+    """Make a Gemma 3 that sees as well: the sizes of its language model are one level down."""
+    config = Gemma3Config(
+        text_config={
+            "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "pad_token_id": PAD,
+            "bos_token_id": EOS, "eos_token_id": EOS, "max_position_embeddings": CONTEXT,
+        },
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "image_size": 32, "patch_size": 16,
+        },
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _sharpened(Gemma3ForConditionalGeneration(config), seed)
 
 
 def _sharpened(model: Any, seed: int) -> Any:

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.builders import CONTEXT, TinyTask, save_model, tiny_gpt2, tokenizer
 from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings
+from workbench.stages.compatibility import require_fit
 from workbench.stages.prepare import prepare
 
 
@@ -32,7 +33,37 @@ def test_texts_longer_than_the_context_of_a_model_from_scratch_are_refused(tmp_p
 def test_a_given_model_that_knows_fewer_tokens_than_the_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = save_model(tiny_gpt2(vocabulary=5), tmp_path / "small")
     settings = PrepareSettings(policy=ModelSettings(path=str(folder), context=CONTEXT))
-    refuse(settings, tmp_path, "tokenizer has 12 tokens and the model in .*small knows 5")
+    refuse(settings, tmp_path, "can use token 11, 'w11', and the model in .*small knows 5 tok")
+
+
+def one_token_more() -> TinyTask:
+    task = TinyTask()
+    task.tokenizer.add_tokens(["<image>"])
+    return task
+
+
+def test_a_tokenizer_may_have_a_token_that_no_text_has_and_the_model_does_not_know(
+    tmp_path: Path,
+) -> None:
+    folder = save_model(tiny_gpt2(), tmp_path / "given")
+    task, given = one_token_more(), PrepareSettings(policy=ModelSettings(path=str(folder)))
+    require_fit(task, given, 4)
+    task.tokenizer.pad_token = "<image>"
+    with pytest.raises(ValueError, match=r"can use token 12, '<image>', and the model in .*knows 12"):
+        require_fit(task, given, 4)
+
+
+def test_a_reward_model_has_to_know_what_the_policy_can_say(tmp_path: Path) -> None:
+    model = tiny_gpt2()
+    model.config.num_labels = 1
+    folder = save_model(model, tmp_path / "reward_model")
+    settings = PrepareSettings(
+        policy=ModelSettings(width=8, heads=2, context=CONTEXT),  # knows all 13 tokens
+        reward_model=RewardModelSettings(path=str(folder)),
+    )
+    require_fit(TinyTask(), settings, 4)
+    with pytest.raises(ValueError, match=r"'<image>', and the model in .*reward_model knows 12"):
+        require_fit(one_token_more(), settings, 4)
 
 
 def test_a_response_cap_that_does_not_fit_behind_a_prompt_is_refused(tmp_path: Path) -> None:

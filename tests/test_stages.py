@@ -21,6 +21,7 @@ from tests.builders import (
     as_policy,
     make_run,
     save_model,
+    tiny_gemma3,
     tiny_gpt2,
     tiny_llama,
 )
@@ -369,7 +370,7 @@ def test_other_weights_in_a_given_folder_are_another_model(tmp_path: Path) -> No
     assert hashes[0] != hashes[1]
 
 
-@pytest.mark.parametrize("make", [tiny_gpt2, tiny_llama])
+@pytest.mark.parametrize("make", [tiny_gpt2, tiny_llama, tiny_gemma3])
 def test_a_given_model_goes_through_the_whole_pipeline(make: Any, tmp_path: Path) -> None:
     source = save_model(make(), tmp_path / "given")
     prepared = prepared_in(tmp_path, given(source))

@@ -187,7 +187,7 @@ def _draft(models: Models, batch: Batch, logits: Tensor, temperature: float, eos
 
 def _chunks(count: int, policy: Policy) -> tuple[Tensor, ...]:
     """Split the indices below `count` so that a chunk's logits stay within CHUNK_ELEMENTS."""
-    size = max(1, CHUNK_ELEMENTS // policy.model.config.vocab_size)
+    size = max(1, CHUNK_ELEMENTS // policy.vocabulary)
     return torch.split(torch.arange(count), size)
 
 

@@ -90,6 +90,14 @@ def load_config(folder: Path | str) -> "PreTrainedConfig":
         return AutoConfig.from_pretrained(found, trust_remote_code=False)
 
 
+def text_config(config: "PreTrainedConfig") -> "PreTrainedConfig":
+    """Return the part of a model's configuration that has vocabulary, width, depth and context.
+
+    It is the whole, unless the model sees or hears as well.
+    """
+    return config.get_text_config()
+
+
 def load_vocabulary(folder: Path | str) -> dict[str, int]:
     """Return the ids of the tokens of the tokenizer beside a model; none if there is no tokenizer."""
     try:

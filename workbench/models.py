@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from workbench import gpt2
 from workbench.arithmetic import linear
-from workbench.loading import load_causal, load_scorer, scorer_on
+from workbench.loading import load_causal, load_scorer, scorer_on, text_config
 from workbench.packing import Rows, Wanted
 from workbench.parallel import process
 from workbench.tasks.base import Reward
@@ -35,13 +35,18 @@ class Policy(nn.Module):
         """Take architecture and weights from a Hugging Face folder."""
         self.model = load_causal(folder)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the logits are of."""
+        return int(text_config(self.model.config).vocab_size)
+
     def states(self, batch: "Batch") -> Tensor:
         """Return the hidden states [N, H] that predict the response tokens of a batch."""
         return hidden_at(self.model, batch.wanted)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
-        config = self.model.config
+        config = text_config(self.model.config)
         with in_full_precision(hidden):
             logits = linear(hidden.float(), self.model.get_output_embeddings())
         if (scale := getattr(config, "logit_scale", None)) is not None:

@@ -1,11 +1,11 @@
 """Whether a task and given models go together: room for the texts, one score, one tokenizer."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from workbench.loading import load_config, load_vocabulary
+from workbench.loading import load_config, load_vocabulary, text_config
 from workbench.settings import PrepareSettings
-from workbench.tasks.base import Task
+from workbench.tasks.base import Task, Tokens
 
 TOLERATED_SHARE = 0.1
 """Of a tokenizer's tokens may be numbered otherwise in a copy of it: special ones added or renamed."""
@@ -27,13 +27,17 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
     if min(map(len, texts), default=2) < 2 or min(map(len, prompts), default=1) < 1:
         raise ValueError("the task has a text of fewer than two tokens, or an empty prompt")
     answered = max(map(len, prompts), default=0) + response_cap
-    longest, tokens = max(answered, *map(len, texts)), len(task.tokenizer)
+    longest = max(answered, *map(len, texts))
+    highest = _highest_token(task, [*texts, *prompts])
     for model, context, vocabulary in _capacities(task, settings):
-        if tokens > vocabulary:
+        if highest >= vocabulary:
+            name = task.tokenizer.convert_ids_to_tokens(highest)
             raise ValueError(
-                f"the task's tokenizer has {tokens} tokens and {model} knows {vocabulary}; "
-                "give the task that model's own tokenizer"
+                f"the task or its policy can use token {highest}, {name!r}, and {model} knows "
+                f"{vocabulary} tokens; give the task that model's own tokenizer, policy and reward model"
+                " the same vocabulary, or the task texts without that token"
             )
+        highest = max(highest, min(vocabulary, len(task.tokenizer)) - 1)  # the policy can say it
         if longest > context:
             raise ValueError(
                 f"the task's longest text, or prompt with a response of {response_cap} tokens, "
@@ -75,11 +79,21 @@ def require_one_tokenizer(task: Task, path: str) -> None:
         )
 
 
+def _highest_token(task: Task, texts: Sequence[Tokens]) -> int:
+    """Return the highest number of the tokens in texts, of the end token and of padding.
+
+    A tokenizer may have tokens that its own model does not know, as those of images: they do no harm
+    where no text has them.
+    """
+    own = int(task.tokenizer.eos_token_id), int(task.tokenizer.pad_token_id)
+    return max(*own, *map(max, texts))
+
+
 def _capacities(task: Task, settings: PrepareSettings) -> Iterator[tuple[str, float, int]]:
-    """Yield name, context and vocabulary of every model that the task's texts go through."""
+    """Yield name, context and vocabulary of every model that the texts go through, the policy first."""
     if not settings.policy.path:
         yield "the policy", settings.policy.context, len(task.tokenizer)
     for path in filter(None, (settings.policy.path, settings.reward_model.path)):
-        config = load_config(path)
+        config = text_config(load_config(path))
         context = getattr(config, "max_position_embeddings", None) or math.inf
         yield f"the model in {path}", context, config.vocab_size

@@ -7,7 +7,14 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from workbench.loading import load_causal, load_config, load_scorer, require_folder, small_gpt2
+from workbench.loading import (
+    load_causal,
+    load_config,
+    load_scorer,
+    require_folder,
+    small_gpt2,
+    text_config,
+)
 from workbench.models import Policy, Scorer
 from workbench.sampling import sample, uniform
 from workbench.seeding import derive
@@ -163,7 +170,7 @@ class _Workshop:
             else:
                 std = settings.head_std
                 if std is None:
-                    std = (load_causal(sft).config.hidden_size + 1) ** -0.5
+                    std = (text_config(load_config(sft)).hidden_size + 1) ** -0.5
                 scorer.load_trunk(sft, head_std=std, seed=derive(seed, "head"))
                 training = train_reward_model(
                     scorer, preferences.train, settings, held_out=preferences.held_out,
@@ -185,7 +192,7 @@ class _Workshop:
         to score a text without its end. One that was made here says itself what it skips.
         """
         eos, config = int(self.task.tokenizer.eos_token_id), load_config(path)
-        own = eos if config.get_text_config().pad_token_id == eos else None
+        own = eos if text_config(config).pad_token_id == eos else None
         skipped: int | None = getattr(config, "score_skips", own)
         return skipped
 

@@ -71,7 +71,7 @@ def held_out_nats(policy: Policy, texts: Sequence[Tokens], *, pad: int) -> tuple
     """Return the summed cross-entropy of every token but each text's first, and how many they are."""
     device = next(policy.parameters()).device
     longest = max(map(len, texts))
-    batch_size = max(1, min(256, CHUNK_ELEMENTS // (policy.model.config.vocab_size * longest)))
+    batch_size = max(1, min(256, CHUNK_ELEMENTS // (policy.vocabulary * longest)))
     nats, count = 0.0, 0
     for first in range(0, len(texts), batch_size):
         part = texts[first : first + batch_size]
