@@ -10,17 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 import workbench
 from tests.builders import SETTINGS, ListTracker, make_run
 from workbench.checkpoint import CheckpointError, Progress, load_checkpoint, save_checkpoint
 from workbench.recipe import Recipe
+from workbench.recipes.grpo import GRPO
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.stages.prepare import Prepared
 from workbench.training import Interrupted, Result, Run
 from workbench.tricks.initialise.dropout import Dropout
 from workbench.tricks.initialise.shared_trunk import SharedTrunk
+from workbench.tricks.initialise.value_head_init import ValueHeadInit
 from workbench.tricks.logits.nlpo_mask import NlpoMask
 from workbench.tricks.ratio.behaviour_ratio import BehaviourRatio
 from workbench.tricks.regulariser.adaptive_entropy import AdaptiveEntropy
@@ -199,6 +202,23 @@ def test_the_last_two_checkpoints_are_kept_as_safetensors(prepared: Prepared, fo
         owners = {name.partition("/")[0] for name in file.keys()}
     assert progress["iteration"] == ITERATIONS
     assert owners == {"policy", "critic", "optimiser"}
+
+
+def test_a_recipe_without_a_critic_has_none_and_takes_up_checkpoints_that_kept_one(
+    prepared: Prepared, folder: Path
+) -> None:
+    recipe = GRPO.set({"responses_per_prompt.count": 2}).plus(Dropout(), ValueHeadInit())
+    straight = make_run(prepared, folder / "straight", recipe)
+    result = straight.train(ListTracker())
+    assert not list(straight.ppo.models.critic.parameters())
+    tracker = interrupted(make_run(prepared, folder, recipe), 2)
+    (_, last) = sorted(folder.glob("*.safetensors"))
+    with safe_open(last, framework="pt") as file:
+        kept, told = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    assert {name.partition("/")[0] for name in kept} == {"policy", "optimiser"}
+    save_file(kept | {"critic/model.score.weight": torch.ones(1, 16)}, last, told)  # as they were
+    resumed = make_run(prepared, folder, recipe)
+    assert_same(straight, resumed, (result, resumed.train(tracker)))
 
 
 def test_trick_state_is_in_the_checkpoint_by_name(prepared: Prepared, folder: Path) -> None:

@@ -7,12 +7,24 @@ import pytest
 from accelerate import Accelerator
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
+from transformers import GraniteConfig, GraniteForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from tests.builders import CONTEXT, TinyTask, save_model, tiny_gpt2, tokenizer
-from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings
+from tests.builders import (
+    CONTEXT,
+    EOS,
+    PAD,
+    VOCABULARY,
+    ListTracker,
+    TinyTask,
+    make_run,
+    save_model,
+    tiny_gpt2,
+    tokenizer,
+)
+from workbench.recipes.grpo import GRPO
+from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings, TrainingSettings
 from workbench.stages.compatibility import require_fit
-from workbench.stages.prepare import prepare
+from workbench.stages.prepare import Prepared, prepare
 
 
 def refuse(settings: PrepareSettings, home: Path, sentence: str) -> None:
@@ -36,6 +48,15 @@ def test_a_given_model_that_knows_fewer_tokens_than_the_tokenizer_is_refused(tmp
     refuse(settings, tmp_path, "can use token 11, 'w11', and the model in .*small knows 5 tok")
 
 
+def tiny_granite() -> PreTrainedModel:
+    config = GraniteConfig(
+        vocab_size=VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=CONTEXT,
+        pad_token_id=PAD, bos_token_id=EOS, eos_token_id=EOS,
+    )  # fmt: skip
+    return GraniteForCausalLM(config).eval()
+
+
 def one_token_more() -> TinyTask:
     task = TinyTask()
     task.tokenizer.add_tokens(["<image>"])
@@ -51,6 +72,21 @@ def test_a_tokenizer_may_have_a_token_that_no_text_has_and_the_model_does_not_kn
     task.tokenizer.pad_token = "<image>"
     with pytest.raises(ValueError, match=r"can use token 12, '<image>', and the model in .*knows 12"):
         require_fit(task, given, 4)
+
+
+def test_a_family_that_scores_no_texts_is_refused_only_where_it_has_to(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    folder = str(save_model(tiny_granite(), tmp_path / "granite"))
+    alone = PrepareSettings(policy=ModelSettings(path=folder), sft=TrainingSettings(steps=0))
+    refuse(alone, tmp_path, "granite can start no reward model and no critic: [^\n]* family granite;")
+    reward_model = RewardModelSettings(path=str(prepared.reward_model))
+    both = alone.model_copy(update={"reward_model": reward_model})
+    models = prepare(TinyTask(), both, tmp_path, Accelerator(cpu=True), 4)
+    recipe = GRPO.set({"responses_per_prompt.count": 2})
+    assert make_run(models, tmp_path / "grpo", recipe).train(ListTracker()).history
+    with pytest.raises(ValueError, match="can start no reward model and no critic"):
+        make_run(models, tmp_path / "vanilla").train(ListTracker())
 
 
 def test_a_reward_model_has_to_know_what_the_policy_can_say(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -145,7 +146,23 @@ def _require_model(path: Path | str) -> str:
     return found
 
 
+def require_scorer(folder: Path | str) -> None:
+    """Refuse a model of a family that scores no texts in transformers.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    config = load_config(folder)
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ValueError(
+            f"the model in {folder} can start no reward model and no critic: transformers has no "
+            f"sequence classification for the family {config.model_type}; take a model of another "
+            "family, or a given reward model and a recipe without a critic"
+        )
+
+
 def _scorer(folder: Path | str) -> tuple["PreTrainedModel", set[str]]:
+    require_scorer(folder)
     try:
         model, missing = _load(AutoModelForSequenceClassification, folder, num_labels=1)
     except RuntimeError as error:

@@ -215,7 +215,8 @@ class Models:
 
     Attributes:
         policy: what is trained.
-        critic: what is trained beside it; it may share the policy's trunk.
+        critic: what is trained beside it; it may share the policy's trunk. Without weights, and so
+            without any parameter, where the recipe asks for no values.
         reference: the policy that the tricks measure KL to; frozen, though `reference_refresh` moves it.
         reward_model: frozen.
         sft: the SFT policy, which the monitors measure KL to; the reference, unless that one moves.
@@ -236,6 +237,12 @@ class Models:
     def __post_init__(self) -> None:
         """Take the reference for the SFT policy where that is not given."""
         self.sft = self.sft or self.reference
+
+    @property
+    def updated(self) -> "list[PreTrainedModel]":
+        """The policy's model and the critic's, if there is one."""
+        wrappers: tuple[Policy | Scorer, ...] = (self.policy, self.critic)
+        return [wrapper.model for wrapper in wrappers if list(wrapper.children())]
 
     def slow_copies(self, needs: frozenset[str]) -> None:
         """Make the frozen copies of the starting policy, or of the reference, that tricks need."""

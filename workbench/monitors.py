@@ -46,8 +46,8 @@ def update_statistics(
         approx_kl=masked_mean(kl_estimate(-log_ratio, "k3"), mask),
         clip_fraction=masked_mean(((ratio - 1).abs() > MONITOR_RANGE).float(), mask),
         value_clip_fraction=masked_mean((moved.abs() > MONITOR_RANGE).float(), mask),
-        policy_gradient_norm=_norm(policy),
-        critic_gradient_norm=_norm(critic),
+        policy_gradient_norm=_norm(policy, policy_loss),
+        critic_gradient_norm=_norm(critic, policy_loss),
     )
 
 
@@ -213,6 +213,6 @@ def _repeated_bigrams(response: Tokens) -> float:
     return 1 - len(set(bigrams)) / len(bigrams) if bigrams else 0.0
 
 
-def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+def _norm(parameters: Sequence[nn.Parameter], like: Tensor) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients) if gradients else parameters[0].new_zeros(())
+    return torch.nn.utils.get_total_norm(gradients) if gradients else like.new_zeros(())

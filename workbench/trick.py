@@ -251,6 +251,11 @@ class Initialise(Trick):
     """Slot: set the starting weights. Members of a group are alternatives."""
 
     slot = "initialise"
+    is_of_critic: ClassVar[bool] = False
+    """It changes the critic alone, and is left out where a recipe has none.
+
+    Any other has to do without `models.critic.model` there.
+    """
 
     def __call__(self, models: "Models", prepared: "Prepared", seed: int) -> None:
         """Change the models in place before training; `seed` is that of the run."""

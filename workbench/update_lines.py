@@ -60,10 +60,16 @@ class UpdateLines:
         """Say whether any trick fills a slot."""
         return any(trick.slot == slot for trick in self.tricks)
 
+    @property
+    def has_critic(self) -> bool:
+        """Whether the critic's values are asked for; where they are not there is no critic."""
+        return not self.needs.isdisjoint(("value", "end_value"))
+
     def initialise(self, models: "Models", prepared: "Prepared", seed: int) -> None:
         """Set the starting weights."""
         for trick in self._of(Initialise):
-            trick(models, prepared, seed)
+            if self.has_critic or not trick.is_of_critic:
+                trick(models, prepared, seed)
 
     def optimisation(self, optimisation: Optimisation, buffer_size: int) -> Optimisation:
         """Return how a buffer is worked through, after every trick that changes it."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from workbench.loading import load_config, load_vocabulary, text_config
+from workbench.loading import load_config, load_vocabulary, require_scorer, text_config
 from workbench.settings import PrepareSettings
 from workbench.tasks.base import Task, Tokens
 
@@ -19,6 +19,8 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
     """
     if settings.reward_model.path:
         require_one_score(settings.reward_model.path)
+    elif settings.policy.path:
+        require_scorer(settings.policy.path)
     for path in filter(None, (settings.policy.path, settings.reward_model.path)):
         require_one_tokenizer(task, path)
     texts = [*task.pretraining_texts(), *task.held_out_texts()]

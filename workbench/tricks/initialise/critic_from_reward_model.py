@@ -15,6 +15,7 @@ class CriticFromRewardModel(Initialise):
     """
 
     group = "critic_start"
+    is_of_critic = True
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         models.critic.load_weights(prepared.reward_model)

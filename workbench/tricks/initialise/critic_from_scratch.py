@@ -19,6 +19,7 @@ class CriticFromScratch(Initialise):
     """
 
     group = "critic_start"
+    is_of_critic = True
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         critic = models.critic

@@ -15,6 +15,7 @@ class CriticFromSft(Initialise):
     """
 
     group = "critic_start"
+    is_of_critic = True
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         models.critic.load_trunk(prepared.sft)

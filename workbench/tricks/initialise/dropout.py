@@ -23,7 +23,7 @@ class Dropout(Initialise):
     after = ("policy_start", "critic_start", "shared_trunk")
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
-        for model in (models.policy.model, models.critic.model):
+        for model in models.updated:
             config = model.base_model.config
             for name in config.to_dict():
                 if name.endswith("_pdrop") or name == "attention_dropout":

@@ -19,6 +19,7 @@ class SharedTrunk(Initialise):
     """
 
     after = ("policy_start", "critic_start")
+    is_of_critic = True
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         critic, policy = models.critic.model, models.policy.model

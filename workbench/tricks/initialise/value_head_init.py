@@ -23,6 +23,7 @@ class ValueHeadInit(Initialise):
     std: float = hyper(default=1.0, at_least=0, search=(0.01, 1.0), log=True)
     power: float = hyper(default=1.0, at_least=0, search=(0.0, 1.0))
     after = ("critic_start", "value_head_mlp")
+    is_of_critic = True
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         *_, last = (m for m in models.critic.model.score.modules() if isinstance(m, nn.Linear))

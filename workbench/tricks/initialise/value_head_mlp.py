@@ -22,6 +22,7 @@ class ValueHeadMlp(Initialise):
     """
 
     after = ("critic_start",)
+    is_of_critic = True
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         width = text_config(models.critic.model.config).hidden_size
