@@ -1,6 +1,8 @@
 """Every monitor against a small case worked out by hand, and the glossary against what is logged."""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -21,6 +24,7 @@ from tests.builders import (
     make_run,
     table,
 )
+from workbench import evaluation
 from workbench.evaluation import correlation, win_shares
 from workbench.experience import Experience
 from workbench.forward import TokenStatistics, compare
@@ -39,6 +43,8 @@ from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.sampling import Samples
 from workbench.stages.prepare import Prepared
+from workbench.stages.pretrain import held_out_nats
+from workbench.tasks.base import Tokens
 from workbench.training import Result, final_metrics
 
 # One buffer of two responses: two tokens cut at the cap after a prompt of two, one token after one.
@@ -300,6 +306,36 @@ def test_held_out_perplexity_is_that_of_a_plain_forward(prepared: Prepared, fold
         nats -= float(log_p[range(len(text) - 1), text[1:]].sum())
         count += len(text) - 1
     assert first["eval/held_out_perplexity"] == pytest.approx(math.exp(nats / count), rel=1e-5)
+
+
+def test_judges_and_held_out_texts_are_read_in_the_runs_precision(
+    prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered, seen = [False], set()
+
+    @contextmanager
+    def autocast(_: Accelerator) -> Iterator[None]:
+        lowered[0] = True
+        yield
+        lowered[0] = False
+
+    class Watched(TinyTask):
+        def seat_judge(self, folder: Path, device: torch.device) -> None:
+            seen.add(("seat", lowered[0]))
+
+        def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
+            seen.add(("gold", lowered[0]))
+            return super().gold(prompts, responses)
+
+    def nats(*given: Any, **named: Any) -> tuple[float, int]:
+        seen.add(("held-out", lowered[0]))
+        return held_out_nats(*given, **named)
+
+    monkeypatch.setattr(Accelerator, "autocast", autocast)
+    monkeypatch.setattr(evaluation, "held_out_nats", nats)
+    judged = replace(prepared, judge=prepared.reward_model)
+    make_run(judged, folder, task=Watched()).train(ListTracker())
+    assert seen == {("seat", True), ("gold", True), ("held-out", True)}
 
 
 def test_the_gap_is_in_standard_deviations_of_the_start(prepared: Prepared, folder: Path) -> None:

@@ -28,14 +28,15 @@ from tests.builders import (
 from workbench.device import make_accelerator
 from workbench.experience import minibatches
 from workbench.loading import load_causal, load_scorer
-from workbench.models import Scorer
+from workbench.models import Scorer, predicting
 from workbench.optimiser import make_optimiser, take_step
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
 from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings, TrainingSettings
 from workbench.stages import prepare as preparation
+from workbench.stages import pretrain as pretraining
 from workbench.stages.prepare import Prepared, prepare
-from workbench.stages.pretrain import pretrain
+from workbench.stages.pretrain import held_out_nats, pretrain
 from workbench.stages.reward_model import (
     RewardModelTraining,
     measure,
@@ -99,6 +100,29 @@ def test_pretraining_predicts_every_token_but_the_first() -> None:
     model, texts = tiny_gpt2(), [(2, 3, 4, 5), (6, 7)]
     expected = mean([*nats(model, texts[0], 1), *nats(model, texts[1], 1)])
     assert pretrain(as_policy(model), texts, ONE_STEP, **CPU) == pytest.approx([expected], rel=1e-5)
+
+
+def test_held_out_texts_are_read_by_the_trunk_together_and_their_logits_made_in_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy, texts = as_policy(tiny_gpt2()), TinyTask().held_out_texts()  # six of seven tokens
+    expected = held_out_nats(policy, texts, pad=PAD)
+    rows, chunks, logits = [], [], policy.logits
+
+    def read(model: Any, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        rows.append(len(tokens))
+        return predicting(model, tokens, mask)
+
+    def listed(hidden: Tensor) -> Tensor:
+        chunks.append(len(hidden))
+        return logits(hidden)
+
+    monkeypatch.setattr(pretraining, "predicting", read)
+    monkeypatch.setattr(policy, "logits", listed)
+    monkeypatch.setattr(pretraining, "CHUNK_ELEMENTS", 10 * policy.vocabulary)
+    monkeypatch.setattr(pretraining, "TRUNK_TOKENS", 3 * 7)
+    assert held_out_nats(policy, texts, pad=PAD) == pytest.approx(expected, rel=1e-6)
+    assert (rows, chunks) == ([3, 3], [10, 8, 10, 8])  # three rows have 18 tokens to predict
 
 
 def test_fine_tuning_predicts_the_response_alone() -> None:

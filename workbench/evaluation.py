@@ -79,7 +79,9 @@ class Evaluator:
             rows = [(*prompt, *response) for prompt, response in zip(prompts, answers, strict=True)]
             scores = score_rows(ppo.models.reward_model, rows, ppo.pad).tolist()
         responses, proxy = share.gather_list(answers), share.gather_list(scores)
-        return Judged(responses, proxy, self.task.gold(self.prompts, responses))
+        with ppo.accelerator.autocast():
+            gold = self.task.gold(self.prompts, responses)
+        return Judged(responses, proxy, gold)
 
     def metrics(self) -> dict[str, float]:
         """Measure the policy as it is: `eval/*`."""
@@ -152,7 +154,8 @@ class Evaluator:
 
     def _perplexity(self, policy: Policy) -> float:
         share, device = Share.of(len(self._held_out)), self.ppo.accelerator.device
-        mine = held_out_nats(policy, self._held_out[share.rows], pad=self.ppo.pad)
+        with self.ppo.accelerator.autocast():
+            mine = held_out_nats(policy, self._held_out[share.rows], pad=self.ppo.pad)
         nats, tokens = share.total(torch.tensor(mine, dtype=torch.float64, device=device)).tolist()
         return perplexity(nats, tokens)
 

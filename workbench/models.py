@@ -202,11 +202,16 @@ def language_loss(
     model: "PreTrainedModel", logits: Callable[[Tensor], Tensor], tokens: Tensor, mask: Tensor
 ) -> Tensor:
     """Return the mean cross-entropy of the masked tokens, given an output layer for hidden states."""
+    states, target = predicting(model, tokens, mask)
+    return nn.functional.cross_entropy(logits(states).float(), target)
+
+
+def predicting(model: "PreTrainedModel", tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the hidden states [N, H] that predict the masked tokens [B, L], and those tokens [N]."""
     row, at = mask[:, 1:].nonzero(as_tuple=True)
     column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     length = torch.where(mask, column, 0).amax(1)
-    states = hidden_at(model, Rows(tokens, length).choose(row, at))
-    return nn.functional.cross_entropy(logits(states).float(), tokens[row, at + 1])
+    return hidden_at(model, Rows(tokens, length).choose(row, at)), tokens[row, at + 1]
 
 
 @dataclass

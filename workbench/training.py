@@ -158,7 +158,8 @@ class Run:
         """Models, recipe and optimiser, as they start."""
         policy, critic, reference = Policy(), Scorer(), Policy()
         if self.prepared.judge:
-            self.task.seat_judge(self.prepared.judge, self.accelerator.device)
+            with self.accelerator.autocast():
+                self.task.seat_judge(self.prepared.judge, self.accelerator.device)
         own_reward = self.task.own_reward
         reward_model = OwnReward(own_reward) if own_reward else Scorer()
         reference.load_weights(self.prepared.sft)
@@ -249,7 +250,9 @@ class Run:
             experiences = self.ppo.iteration(k, self.prompts(k))
             prompts = [p for experience in experiences for p in experience.samples.prompt_rows()]
             responses = [r for experience in experiences for r in experience.samples.responses()]
-            metrics |= iteration_metrics(experiences, self.task.gold(prompts, responses))
+            with self.accelerator.autocast():
+                gold = self.task.gold(prompts, responses)
+            metrics |= iteration_metrics(experiences, gold)
         if math.isnan(metrics["reward/proxy"]) and math.isfinite(metrics["policy/kl_to_sft"]):
             raise ValueError(
                 f"the reward model in {self.prepared.reward_model} returned NaN at iteration {k}"

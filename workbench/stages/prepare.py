@@ -177,7 +177,8 @@ class _Workshop:
                     accelerator=self.accelerator, pad=self._pad, seed=seed,
                 )  # fmt: skip
             scorer.model.config.score_skips = skipped
-            quality = measure(scorer, preferences.held_out, pad=self._pad)
+            with self.accelerator.autocast():
+                quality = measure(scorer, preferences.held_out, pad=self._pad)
             scorer.model.save_pretrained(target)
             facts = loss_facts(training.losses) | quality_facts(quality, training, preferences)
             size = min(settings.batch_size, len(preferences.train))
@@ -225,7 +226,8 @@ class _Workshop:
             for first in range(0, len(prompts), SAMPLE_BATCH):
                 part = prompts[first : first + SAMPLE_BATCH]
                 noise = uniform(sampling, len(part), seed, first, "preferences")
-                drawn = sample(policy, part, sampling, eos=eos, pad=self._pad, noise=noise)
+                with self.accelerator.autocast():
+                    drawn = sample(policy, part, sampling, eos=eos, pad=self._pad, noise=noise)
                 responses += drawn.responses()
             return responses
 
@@ -236,7 +238,8 @@ class _Workshop:
 
     def _save_policy(self, policy: Policy, target: Path, losses: list[float]) -> dict[str, Any]:
         policy.to(self.accelerator.device)
-        perplexity = held_out_perplexity(policy, self.task.held_out_texts(), pad=self._pad)
+        with self.accelerator.autocast():
+            perplexity = held_out_perplexity(policy, self.task.held_out_texts(), pad=self._pad)
         policy.model.save_pretrained(target)
         return loss_facts(losses) | {"held_out_perplexity": perplexity}
 

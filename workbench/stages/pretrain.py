@@ -5,11 +5,15 @@ from collections.abc import Sequence
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from workbench.models import CHUNK_ELEMENTS, Policy
+from workbench.models import CHUNK_ELEMENTS, Policy, predicting
 from workbench.settings import TrainingSettings
 from workbench.stages.supervised import batches, fit, language_batch
 from workbench.tasks.base import Tokens
+
+TRUNK_TOKENS = 2**13
+"""Held-out tokens that the trunk reads at a time; more where the logits of more are CHUNK_ELEMENTS."""
 
 
 def pretrain(
@@ -70,15 +74,19 @@ def held_out_perplexity(policy: Policy, texts: Sequence[Tokens], *, pad: int) ->
 def held_out_nats(policy: Policy, texts: Sequence[Tokens], *, pad: int) -> tuple[float, int]:
     """Return the summed cross-entropy of every token but each text's first, and how many they are."""
     device = next(policy.parameters()).device
-    longest = max(map(len, texts))
-    batch_size = max(1, min(256, CHUNK_ELEMENTS // (policy.vocabulary * longest)))
+    chunk = max(1, CHUNK_ELEMENTS // policy.vocabulary)
+    batch_size = max(1, min(256, max(chunk, TRUNK_TOKENS) // max(map(len, texts))))
     nats, count = 0.0, 0
     for first in range(0, len(texts), batch_size):
         part = texts[first : first + batch_size]
-        tokens, mask = language_batch(part, [1] * len(part), pad)
-        predicted = int(mask.sum())
-        nats += float(policy.language_loss(tokens.to(device), mask.to(device))) * predicted
-        count += predicted
+        tokens, mask = (t.to(device) for t in language_batch(part, [1] * len(part), pad))
+        states, target = predicting(policy.model, tokens, mask)
+        wanted = torch.split(target, chunk)
+        chunks = zip(torch.split(states, chunk), wanted, strict=True)
+        means = [cross_entropy(policy.logits(hidden).float(), token) for hidden, token in chunks]
+        sizes = map(len, wanted)
+        nats += sum(mean * size for mean, size in zip(torch.stack(means).tolist(), sizes, strict=True))
+        count += len(target)
     return nats, count
 
 

@@ -83,7 +83,8 @@ def train_reward_model(
 
     def look(step: int) -> None:
         if held_out:
-            quality = measure(scorer, held_out[:LOOKED_AT], pad=pad)
+            with accelerator.autocast():
+                quality = measure(scorer, held_out[:LOOKED_AT], pad=pad)
             accuracies.append((step, quality.accuracy))
 
     losses = fit(
