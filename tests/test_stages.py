@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.builders import (
     tiny_gpt2,
     tiny_llama,
 )
+from workbench import device
 from workbench.device import make_accelerator
 from workbench.experience import minibatches
 from workbench.loading import load_causal, load_scorer
@@ -539,6 +541,19 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ValueError, match="torch sees no GPU; use --device cpu"):
         make_accelerator("cuda")
     assert make_accelerator("auto").device.type == "cpu"
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "no")])
+def test_a_gpu_that_emulates_bf16_trains_in_fp32(
+    has_bf16: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_supported(*, including_emulation: bool = True) -> bool:
+        return has_bf16 or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    monkeypatch.setattr(device, "Accelerator", SimpleNamespace)
+    assert make_accelerator("cuda") == SimpleNamespace(cpu=False, mixed_precision=precision)
 
 
 def test_buffers_of_any_size_draw_the_same_numbers_for_a_response(

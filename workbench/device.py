@@ -21,7 +21,7 @@ def takes_gpu(device: str) -> bool:
 
 
 def make_accelerator(device: str) -> Accelerator:
-    """Choose device and precision: bf16 on a GPU that has it.
+    """Choose device and precision: bf16 on a GPU that has it, rather than computes it in fp32.
 
     Args:
         device: as for `takes_gpu`.
@@ -29,5 +29,5 @@ def make_accelerator(device: str) -> Accelerator:
         ValueError: as for `takes_gpu`.
     """
     on_gpu = takes_gpu(device)
-    precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
-    return Accelerator(cpu=not on_gpu, mixed_precision=precision)
+    has_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if has_bf16 else "no")
