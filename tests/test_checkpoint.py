@@ -4,16 +4,19 @@ import ast
 import errno
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
 
 import workbench
 from tests.builders import SETTINGS, ListTracker, make_run
+from workbench import checkpoint
 from workbench.checkpoint import CheckpointError, Progress, load_checkpoint, save_checkpoint
 from workbench.recipe import Recipe
 from workbench.recipes.grpo import GRPO
@@ -191,6 +194,32 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_checkpoint_before(
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     monkeypatch.undo()
     assert len(make_run(prepared, folder).train(ListTracker()).history) == ITERATIONS + 1
+
+
+def test_a_checkpoint_is_written_without_a_copy_of_it_in_memory(
+    prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ppo = make_run(prepared, folder).ppo
+    kept = {f"policy/{number}": torch.full((2**18,), number).float() for number in range(8)}
+    kept |= {
+        "recipe/flag": torch.tensor([True, False, True]),
+        "recipe/wide": torch.tensor(1.5, dtype=torch.float64),
+        "recipe/half": torch.ones(3, 1, dtype=torch.bfloat16).T,
+        "recipe/turned": torch.arange(6).view(2, 3).T,
+        "recipe/none": torch.zeros(0, 2),
+    }
+    monkeypatch.setattr(checkpoint, "_tensors", lambda ppo: iter(kept.items()))
+    tracemalloc.start()
+    try:
+        path = save_checkpoint(folder, ppo, Progress("run", 1, []))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20 < 8 * 2**20 < path.stat().st_size  # one tensor alone has 2^20 bytes
+    found = load_file(path)
+    assert found.keys() == kept.keys()
+    for name, tensor in kept.items():
+        assert_close(found[name], tensor, rtol=0, atol=0)
 
 
 def test_the_last_two_checkpoints_are_kept_as_safetensors(prepared: Prepared, folder: Path) -> None:

@@ -7,20 +7,25 @@ equals the run that never stopped, bit for bit on a CPU; on a GPU some sums have
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 if TYPE_CHECKING:
     from workbench.stages.ppo import Ppo
 
 KEPT = 2
+TYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL",
+}  # fmt: skip
+"""Names of types in safetensors files."""
 Record = tuple[int, dict[str, float]]
 """The metrics logged at one step."""
 
@@ -55,11 +60,10 @@ def save_checkpoint(folder: Path, ppo: "Ppo", progress: Progress) -> Path:
     text = json.dumps(
         {"run": progress.run, "iteration": progress.iteration, "history": progress.history}
     )
-    tensors = {name: tensor.contiguous() for name, tensor in _tensors(ppo)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            file.write(save(tensors, metadata={"progress": text}))
+            _write(file, dict(_tensors(ppo)), {"progress": text})
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -70,6 +74,27 @@ def save_checkpoint(folder: Path, ppo: "Ppo", progress: Progress) -> Path:
     for old in _checkpoints(folder)[KEPT:]:
         old.unlink()
     return path
+
+
+def _write(file: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, one tensor at a time.
+
+    The library's `save` holds the file in memory, and its `save_file` a copy of all that is on a GPU.
+
+    Source: the format of github.com/huggingface/safetensors; wide types first, so that all are aligned.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    ordered = sorted(tensors.items(), key=lambda item: -item[1].element_size())
+    end = 0
+    for name, tensor in ordered:
+        start, end = end, end + tensor.nbytes
+        kind = TYPES[tensor.dtype]
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for _, tensor in ordered:
+        file.write(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
 def cannot_write(path: Path, error: OSError | SafetensorError) -> CheckpointError:
