@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 import torch
@@ -34,7 +35,9 @@ from workbench.models import Scorer, predicting
 from workbench.optimiser import make_optimiser, take_step
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
+from workbench.sampling import Samples, sample
 from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings, TrainingSettings
+from workbench.stages import ppo as ppo_stage
 from workbench.stages import prepare as preparation
 from workbench.stages import pretrain as pretraining
 from workbench.stages.prepare import Prepared, prepare
@@ -424,6 +427,26 @@ def test_minibatches_go_through_every_response_once_an_epoch(prepared: Prepared,
     ]
     assert [len(part) for part in drawn] == [4, 4, 4, 4]
     assert sorted(drawn[0] + drawn[1]) == sorted(drawn[2] + drawn[3]) == list(range(8))
+
+
+def test_the_hidden_states_of_the_samples_are_gone_when_the_update_begins(
+    prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[ReferenceType[Tensor]] = []
+
+    def watched(*given: Any, **named: Any) -> Samples:
+        samples = sample(*given, **named)
+        drawn.extend(map(ref, (samples.hidden, samples.prompt_hidden)))
+        return samples
+
+    def update(*_: Any) -> None:
+        assert len(drawn) == 2 and not any(hidden() is not None for hidden in drawn)
+
+    run = make_run(prepared, folder)
+    monkeypatch.setattr(ppo_stage, "sample", watched)
+    monkeypatch.setattr(run.ppo, "update", update)
+    (experience,) = run.ppo.iteration(0, run.prompts(0))
+    assert len(experience.samples.responses()) == SETTINGS.rollout_size
 
 
 def test_a_frozen_policy_keeps_weights_and_optimiser_state(prepared: Prepared, folder: Path) -> None:

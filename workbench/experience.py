@@ -38,7 +38,7 @@ class Experience:
     """One buffer of responses: what was sampled, what the models say of it, how the update went.
 
     Attributes:
-        samples: prompts and responses.
+        samples: prompts and responses, without hidden states, which nothing reads again.
         statistics: what policy and reference say of the response tokens.
         prompt_log_prob: [B, P] log π_old of the prompt's tokens after the first; 0 elsewhere.
         score: [B] reward-model score as it is, before any trick.
@@ -111,11 +111,11 @@ def make_experience(
     prompt = log_probabilities(
         models.policy, samples.prompt_hidden, samples.prompts(), samples.prompt_length
     )
-    return Experience(samples, said, prompt, raw, rollout)
+    return Experience(_samples(rollout), said, prompt, raw, rollout)
 
 
 def assemble(mine: Experience, share: Share, sampling: Sampling, *, pad: int) -> Experience:
-    """Put the experience of all processes together, but for hidden states, which nothing reads again.
+    """Put the experience of all processes together.
 
     Args:
         mine: experience of this process's rows.
