@@ -1,13 +1,16 @@
 """The preferences task's tokenizers: its own BPE, and given ones with and without a chat template."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
 
 from tests.tasks.preference_data import (
     THINGS,
@@ -125,6 +128,29 @@ def test_conversations_are_written_by_the_chat_template(tmp_path: Path) -> None:
         )
         for thing in THINGS
     }
+
+
+def test_a_chat_template_that_prints_the_date_writes_the_same_on_any_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dated = (
+        "  {% macro day(form) %}{{ strftime_now(form) }}{% endmacro %}{{ day('%d %b %Y, %-d/%m') }}\n"
+    )
+    template = dated + "{%- set year = strftime_now('%Y') %} in {{ year }}\n" + TEMPLATE
+    folder = given_tokenizer(tmp_path / "tokenizer", chat_template=template)
+    rows = [{n: turns[-2:] for n, turns in row.items()} for row in conversation_rows()]
+    data = write_jsonl(tmp_path / "a.jsonl", rows)
+    tasks = []
+    for day in (datetime(2026, 11, 30), datetime(2026, 12, 1)):
+        monkeypatch.setattr(chat_template_utils, "datetime", Mock(**{"now.return_value": day}))
+        tasks.append(make(data, tokenizer=str(folder)))
+    today, tomorrow = tasks
+    assert decoded(today) == decoded(tomorrow)
+    assert today.train_prompts() == tomorrow.train_prompts()
+    assert today.fingerprint() == tomorrow.fingerprint()
+    prompts = {prompt for prompt, _, _ in decoded(today)}
+    start = "26 Jul 2024, 26/07 in 2024\n<s><|user|>"
+    assert prompts == {f"{start}How do I make {thing}?</s>\n<|assistant|>" for thing in THINGS}
 
 
 def test_an_end_token_that_an_assistant_writes_itself_drops_the_pair(tmp_path: Path) -> None:

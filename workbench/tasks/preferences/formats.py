@@ -1,6 +1,7 @@
 """How a dialogue becomes text: by role markers, or by the chat template of a tokenizer."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from workbench.names import unknown
@@ -11,6 +12,15 @@ if TYPE_CHECKING:
 
 Message = dict[str, str]
 """One turn: its `role` (system, user or assistant) and its `content`."""
+
+TODAY = date(2024, 7, 26)
+"""What a chat template that asks for today's date is told, or the data would be others tomorrow."""
+CALENDAR = (
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f" | replace('%{sign}', '{TODAY:%{sign}}')" for sign in (*"aAbBdHIjmMpSwyY", "-d", "-m"))
+    + " }}{% endmacro %}\n"
+)
+"""Stands before a template, in place of the function of the same name that reads the clock."""
 
 
 class Format(Protocol):
@@ -80,7 +90,10 @@ class ChatFormat:
 
         try:
             text: str = self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+                list(messages),
+                chat_template=CALENDAR + self.tokenizer.get_chat_template(),
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
             )
         except TemplateError as error:
             raise ValueError(f"the tokenizer's chat template refuses a dialogue: {error}") from None
