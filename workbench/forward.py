@@ -1,10 +1,12 @@
 """What the models say of response tokens: without gradient in the rollout, with it in the update."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from workbench.chunks import in_chunks
 from workbench.models import CHUNK_ELEMENTS, Batch, Models, Policy
 from workbench.parallel import Share
 from workbench.recipe import Recipe
@@ -123,25 +125,76 @@ def _policy_outputs(
     models: Models, recipe: Recipe, batch: Batch, sampling: Sampling, eos: int
 ) -> dict[str, Tensor]:
     """Return what the policy says of each response token, each [B, T], as far as it is needed."""
-    needs, policy = recipe.needs, models.policy
-    raw = policy.logits(policy.states(batch)).float()
-    logits = _tempered(raw, sampling.log_prob_temperature)
-    normaliser = logits.logsumexp(-1)
-    chosen = logits.gather(-1, batch.target[:, None]).squeeze(-1)
-    said = {"log_prob": batch.spread(chosen - normaliser)}
-    if "entropy" in needs:
-        mean_logit = ((logits - normaliser[:, None]).exp() * logits).sum(-1)
-        said["entropy"] = batch.spread(normaliser - mean_logit)
-    if "ref_kl" in needs:
-        log_p = logits - normaliser[:, None]
-        log_q = _reference(models, batch, sampling.log_prob_temperature)
-        said["ref_kl"] = batch.spread((log_p.exp() * (log_p - log_q)).sum(-1))
-    if "behaviour_log_prob" in needs:
-        scaled = raw / sampling.temperature
-        changed = recipe.logits(scaled, _draft(models, batch, scaled, sampling.temperature, eos))
-        drawn = changed.log_softmax(-1).gather(-1, batch.target[:, None]).squeeze(-1)
-        said["behaviour_log_prob"] = batch.spread(drawn.clamp(min=FORBIDDEN))
-    return said
+    asked = _Asked(models, recipe, batch, sampling, eos)
+    parts = in_chunks(asked, models.policy.states(batch), models.policy.vocabulary)
+    return {name: batch.spread(torch.cat([part[name] for part in parts])) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the update asks of the policy's logits, at any of the N states of a batch."""
+
+    models: Models
+    recipe: Recipe
+    batch: Batch
+    sampling: Sampling
+    eos: int
+
+    def __call__(self, hidden: Tensor, rows: slice) -> dict[str, Tensor]:
+        """Return what the recipe needs, each [n], given the policy's hidden states [n, H] there."""
+        needs, target = self.recipe.needs, self.batch.target[rows, None]
+        raw = self.models.policy.logits(hidden).float()
+        logits = _tempered(raw, self.sampling.log_prob_temperature)
+        normaliser = logits.logsumexp(-1)
+        said = {"log_prob": logits.gather(-1, target).squeeze(-1) - normaliser}
+        if "entropy" in needs:
+            mean_logit = ((logits - normaliser[:, None]).exp() * logits).sum(-1)
+            said["entropy"] = normaliser - mean_logit
+        if "ref_kl" in needs:
+            log_p, log_q = logits - normaliser[:, None], self._log_reference(rows)
+            said["ref_kl"] = (log_p.exp() * (log_p - log_q)).sum(-1)
+        if "behaviour_log_prob" in needs:
+            scaled = raw / self.sampling.temperature
+            changed = self.recipe.logits(scaled, self._draft(scaled, rows))
+            drawn = changed.log_softmax(-1).gather(-1, target).squeeze(-1)
+            said["behaviour_log_prob"] = drawn.clamp(min=FORBIDDEN)
+        return said
+
+    @torch.no_grad()
+    def _log_reference(self, rows: slice) -> Tensor:
+        """Return log π_ref [n, V] at n states."""
+        logits = self.models.reference.logits(self._reference[rows])
+        return _log_softmax(logits, self.sampling.log_prob_temperature)
+
+    @torch.no_grad()
+    def _draft(self, logits: Tensor, rows: slice) -> Draft:
+        """Say what was known when the response tokens of n states were drawn."""
+        guide = logits.detach()
+        if self._guide is not None:
+            model, hidden = self._guide
+            guide = model.logits(hidden[rows]).float() / self.sampling.temperature
+        end = torch.tensor(self.eos, device=guide.device)
+        return Draft(self.batch.step[rows], self._history[rows], guide, end)
+
+    @cached_property
+    def _reference(self) -> Tensor:
+        """Hidden states [N, H] of the reference."""
+        return self.models.reference.states(self.batch)
+
+    @cached_property
+    def _guide(self) -> tuple[Policy, Tensor] | None:
+        """The guide and its hidden states [N, H], if there is one."""
+        guide = self.models.guide
+        return None if guide is None else (guide, guide.states(self.batch))
+
+    @cached_property
+    def _history(self) -> Tensor:
+        """Response tokens [N, T] before each of the states; −1 behind them."""
+        batch = self.batch
+        column = torch.arange(batch.mask.shape[1], device=batch.mask.device)
+        at = (batch.length - batch.mask.sum(1))[:, None] + column
+        response = batch.tokens.gather(1, at.clamp(max=batch.tokens.shape[1] - 1))
+        return torch.where(column < batch.step[:, None], response[batch.row], -1)
 
 
 def _language_loss(policy: Policy, texts: Tensor, wanted: Tensor) -> Tensor:
@@ -164,25 +217,6 @@ def critic_outputs(models: Models, recipe: Recipe, batch: Batch) -> tuple[Tensor
 def at_end(recipe: Recipe, output: Tensor) -> Tensor:
     """Map the critic's raw output [B] after the last token to a value."""
     return recipe.value(output[:, None], torch.ones_like(output[:, None], dtype=torch.bool)).squeeze(1)
-
-
-@torch.no_grad()
-def _reference(models: Models, batch: Batch, temperature: float) -> Tensor:
-    """Return log π_ref [N, V] at the states of a batch."""
-    return _log_softmax(models.reference.logits(models.reference.states(batch)), temperature)
-
-
-@torch.no_grad()
-def _draft(models: Models, batch: Batch, logits: Tensor, temperature: float, eos: int) -> Draft:
-    """Say what was known when each response token of a batch was drawn."""
-    column = torch.arange(batch.mask.shape[1], device=batch.mask.device)
-    at = (batch.length - batch.mask.sum(1))[:, None] + column
-    response = batch.tokens.gather(1, at.clamp(max=batch.tokens.shape[1] - 1))
-    history = torch.where(column < batch.step[:, None], response[batch.row], -1)
-    guide = logits.detach()
-    if models.guide is not None:
-        guide = models.guide.logits(models.guide.states(batch)).float() / temperature
-    return Draft(batch.step, history, guide, torch.tensor(eos, device=history.device))
 
 
 def _chunks(count: int, policy: Policy) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from workbench import gpt2
 from workbench.arithmetic import linear
+from workbench.chunks import in_chunks
 from workbench.loading import load_causal, load_scorer, scorer_on, text_config
 from workbench.packing import Rows, Wanted
 from workbench.parallel import process
@@ -203,7 +204,12 @@ def language_loss(
 ) -> Tensor:
     """Return the mean cross-entropy of the masked tokens, given an output layer for hidden states."""
     states, target = predicting(model, tokens, mask)
-    return nn.functional.cross_entropy(logits(states).float(), target)
+
+    def nats(hidden: Tensor, rows: slice) -> Tensor:
+        return nn.functional.cross_entropy(logits(hidden).float(), target[rows], reduction="sum")
+
+    vocabulary = int(text_config(model.config).vocab_size)
+    return torch.stack(in_chunks(nats, states, vocabulary)).sum() / len(target)
 
 
 def predicting(model: "PreTrainedModel", tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -283,7 +283,11 @@ class SamplingTransform(Trick):
 
 
 class LogitTransform(Trick):
-    """Slot: change the logits from which a token is drawn, after the temperature."""
+    """Slot: change the logits from which a token is drawn, after the temperature.
+
+    Any of a batch's states may come together, and in the update the same ones twice, so a state's logits
+    depend on neither its companions nor earlier calls.
+    """
 
     slot = "logits"
 

@@ -1,0 +1,34 @@
+"""Logits with gradient, a chunk at a time where all of them together would fill the memory."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+T = TypeVar("T")
+
+GRADIENT_ELEMENTS = 2**25
+"""Logits held at a time where a gradient is needed: 128 MiB in float32, and a few times that beside
+them. Up to these all are made once; more are made in chunks, and made again when the gradient is."""
+
+
+def in_chunks(function: Callable[[Tensor, slice], T], hidden: Tensor, vocabulary: int) -> list[T]:
+    """Apply a function that makes logits of hidden states to as many of these as there is room for.
+
+    Args:
+        function: hidden states [n, H] and which of the N they are -> tensors without a vocabulary. It
+            is called a second time for the gradient, and must then find the same.
+        hidden: [N, H].
+        vocabulary: V, logits per state.
+    Returns:
+        what it returned, chunk by chunk; one chunk at least.
+    """
+    if len(hidden) * vocabulary <= GRADIENT_ELEMENTS:
+        return [function(hidden, slice(None))]
+    size = max(1, GRADIENT_ELEMENTS // vocabulary)
+    return [
+        checkpoint(function, part, slice(i * size, (i + 1) * size), use_reentrant=False)
+        for i, part in enumerate(torch.split(hidden, size))
+    ]
