@@ -24,7 +24,7 @@ from workbench.sampling import pad_right
 
 TINY = Size(width=8, layers=1, heads=2, prompts=8, minibatches=2, cap=6, sft_steps=1)
 CASE = Case("tiny-t1", TINY, iterations=2)
-PARTS = ("ppo_speed", "sampling_speed", "quickstart", "gpu")
+PARTS = ("ppo_speed", "sampling_speed", "quickstart", "logits_memory", "gpu")
 HAND = Shape(width=2, layers=1, inner=8, vocabulary=3)
 
 
