@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 MIN_TRIALS = 20
 """Fewest trials from which importances are given."""
 
+MIN_FOR_BEST = 50
+"""Fewest trials from which PED-ANOVA's best tenth is given: five trials."""
+
+TREES = 256
+
 LOG_SPAN = 10.0
 """A positive parameter whose values span more than this factor is put on a logarithmic scale."""
 
-IMPORTANCE_COLUMNS = ["parameter", "fanova", "ped_anova", "n"]
+IMPORTANCE_COLUMNS = ["parameter", "fanova", "explained", "ped_anova", "n"]
 
 Point = dict[str, bool | int | float | str]
 
@@ -44,15 +49,17 @@ def refusal(study: Study) -> str:
 
 
 def importances(study: Study, metric: str) -> pd.DataFrame:
-    """Share out how much a metric varied among the parameters that a search drew.
+    """Share out what a forest explains of how a metric varied among the parameters that a search drew.
 
-    A trick's own parameters are judged by fANOVA among the trials that had the trick, next to the
+    fANOVA shares out all that its forest predicts, which of pure noise is noise: go by `explained`. A
+    trick's own parameters are judged by fANOVA among the trials that had the trick, next to the
     parameters that every trial has; n is the number of trials behind it. PED-ANOVA takes all trials.
 
     Returns:
-        IMPORTANCE_COLUMNS, the greatest fANOVA first: fanova, share of the variance; ped_anova,
-        how much the best tenth of the trials differs from all. Each sums to 1 over what it was
-        computed over. Empty where `refusal` has a reason.
+        IMPORTANCE_COLUMNS, the greatest fANOVA first: fanova, share of the predicted variance;
+        explained, the out-of-bag R² of a forest over the same trials and parameters; ped_anova, how
+        much the best tenth of the trials differs from all, NaN below MIN_FOR_BEST trials. The shares
+        sum to 1 over what they were computed over. Empty where `refusal` has a reason.
     Source: Hutter, Hoos and Leyton-Brown 2014 (fANOVA); Watanabe, Bansal and Hutter 2023,
         arXiv:2304.10255 (PED-ANOVA); both as in Optuna.
     """
@@ -61,27 +68,25 @@ def importances(study: Study, metric: str) -> pd.DataFrame:
         return pd.DataFrame(columns=IMPORTANCE_COLUMNS)
     names = list(dict.fromkeys(name for point in points for name in point))
     names = [name for name in names if len({p[name] for p in points if name in p}) > 1]
-    found, sizes = _fanova_by_group(study, metric, points, objective, names)
-    ped = _evaluate("PedAnova", _optuna_study(study, metric, points, objective, names), names)
-    rows = [
-        {"parameter": name, "fanova": found[name], "ped_anova": ped[name], "n": sizes[name]}
-        for name in names
-    ]
-    table = pd.DataFrame(rows, columns=IMPORTANCE_COLUMNS)
+    table = _fanova_by_group(study, metric, points, objective, names).reindex(names)
+    ped = dict.fromkeys(names, math.nan)
+    if len(objective) >= MIN_FOR_BEST:
+        ped = _evaluate("PedAnova", _optuna_study(study, metric, points, objective, names), names)
+    table = table.rename_axis("parameter").reset_index().assign(ped_anova=[ped[name] for name in names])
+    table = table.astype({"n": int})[IMPORTANCE_COLUMNS]
     return table.sort_values("fanova", ascending=False, kind="stable", ignore_index=True)
 
 
 def _fanova_by_group(
     study: Study, metric: str, points: Sequence[Point], objective: FloatArray, names: Sequence[str]
-) -> tuple[dict[str, float], dict[str, int]]:
-    """Return fANOVA's importance and number of trials of each parameter, trick by trick."""
+) -> pd.DataFrame:
+    """Return by parameter fANOVA's importance, what it explains and the number of trials."""
     shared = [name for name in names if all(name in point for point in points)]
     groups: dict[str, list[str]] = {"": shared}
     for name in names:
         if name not in shared:
             groups.setdefault(name.partition(".")[0], []).append(name)
-    found: dict[str, float] = {}
-    sizes: dict[str, int] = {}
+    found: dict[str, dict[str, float]] = {}
     for own in groups.values():
         rows = [at for at, point in enumerate(points) if all(name in point for name in own)]
         some = [points[at] for at in rows]
@@ -89,10 +94,24 @@ def _fanova_by_group(
             name for name in {**dict.fromkeys(shared), **dict.fromkeys(own)} if _varies(some, name)
         ]
         trial_set = _optuna_study(study, metric, some, objective[rows], judged)
-        share = _evaluate("Fanova", trial_set, judged) if len(rows) >= MIN_TRIALS and judged else {}
-        found |= {name: share.get(name, math.nan) for name in own}
-        sizes |= dict.fromkeys(own, len(rows))
-    return found, sizes
+        share, explained = {}, math.nan
+        if len(rows) >= MIN_TRIALS and judged:
+            share = _evaluate("Fanova", trial_set, judged)
+            explained = _out_of_bag(some, objective[rows], judged)
+        about = {"explained": explained, "n": len(rows)}
+        found |= {name: about | {"fanova": share.get(name, math.nan)} for name in own}
+    return pd.DataFrame.from_dict(found, orient="index")
+
+
+def _out_of_bag(points: Sequence[Point], objective: FloatArray, names: Sequence[str]) -> float:
+    """Return the R² with which a forest predicts trials that it was not grown from."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    columns = pd.DataFrame([{name: point[name] for name in names} for point in points])
+    levels = dict.fromkeys(columns.select_dtypes(exclude="number"), str)
+    given = pd.get_dummies(columns.astype(levels)).to_numpy(float)
+    forest = RandomForestRegressor(TREES, oob_score=True, random_state=0)
+    return float(forest.fit(given, objective).oob_score_)
 
 
 def _varies(points: Sequence[Point], name: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis import effects
@@ -53,7 +54,7 @@ def _said(
 
 
 def _search_findings(tables: Tables, metric: str) -> list[Finding]:
-    found = tables.importances
+    found = tables.importances.dropna(subset=["fanova"])
     said = [
         Finding(_importance_sentence(row, metric), "importances.csv", is_minor=place >= MOST)
         for place, (_, row) in enumerate(found.iterrows())
@@ -70,9 +71,16 @@ def _search_findings(tables: Tables, metric: str) -> list[Finding]:
 
 
 def _importance_sentence(row: "pd.Series[Any]", metric: str) -> str:
-    what = GLOSSARY[metric].label
+    what, explained = GLOSSARY[metric].label, row["explained"]
+    if not explained > 0:
+        return (
+            f"{row['parameter']}: how {what} varied over {row['n']} trials is not explained by what was "
+            "searched (a forest's R² out of bag is not above 0), so that its importance is noise."
+        )
+    best = row["ped_anova"]
+    tenth = f"; {number(100 * best)} % of what sets the best tenth apart (PED-ANOVA)"
+    tenth = tenth if np.isfinite(best) else ""
     return (
-        f"{row['parameter']} accounts for {number(100 * row['fanova'])} % of how {what} varied over "
-        f"{row['n']} trials (fANOVA), and for {number(100 * row['ped_anova'])} % of what sets the best "
-        "tenth apart (PED-ANOVA)."
+        f"{row['parameter']} has {number(100 * row['fanova'])} % of what a forest sees in {what} over "
+        f"{row['n']} trials (fANOVA; R² {explained:.2f} out of bag){tenth}."
     )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from analysis.designs import importance, pareto
+from analysis.page.design_findings import _importance_sentence
 from analysis.runs import Study
 from tests.analysis.made_study import made_study
 
@@ -40,6 +41,28 @@ def test_what_moves_the_metric_is_important_and_what_is_constant_is_left_out(sea
     assert table["n"].to_dict() == {"penalty.weight": has_penalty, "adam.rate": 60, "penalty": 60}
     np.testing.assert_allclose(table.loc[["adam.rate", "penalty"], "fanova"].sum(), 1.0, rtol=1e-9)
     np.testing.assert_allclose(table["ped_anova"].sum(), 1.0, rtol=1e-9)
+
+
+def test_what_only_noise_moves_is_not_explained_and_said_to_be_noise() -> None:
+    rng = np.random.default_rng(1)
+    params = {
+        f"t{i}": {"trick.adam": "true", "adam.rate": repr(rng.uniform()), "adam.kind": str(i % 3)}
+        for i in range(25)
+    }
+    noise = made_study({GOLD: rng.normal(size=(1, 25))}, list(params), design=SEARCH, params=params)
+    table = importance.importances(noise, GOLD)
+    assert table["fanova"].sum() == pytest.approx(1.0)
+    assert (table["explained"] <= 0).all() and table["ped_anova"].isna().all()
+    said = [_importance_sentence(row, GOLD) for _, row in table.iterrows()]
+    assert all("its importance is noise" in sentence for sentence in said)
+
+
+def test_what_is_explained_is_said_with_its_share(search: Study) -> None:
+    table = importance.importances(search, GOLD).set_index("parameter", drop=False)
+    assert (table["explained"] > 0.5).all()
+    said = _importance_sentence(table.loc["adam.rate"], GOLD)
+    assert f"R² {table.loc['adam.rate', 'explained']:.2f} out of bag); " in said
+    assert said.startswith("adam.rate has ") and "sets the best tenth apart (PED-ANOVA)." in said
 
 
 def test_ped_anova_looks_at_the_best_end_of_the_metric(search: Study) -> None:
@@ -124,7 +147,7 @@ def test_the_attained_kl_stands_beside_a_single_objective() -> None:
 def test_importances_of_a_leave_one_out_mislead_which_is_why_designs_get_none() -> None:
     effects = {"a": 4.0, "b": 2.0, "c": 0.1, "d": -0.1}
     params, gold = {}, []
-    for copy in range(5):
+    for copy in range(10):
         for out in ("", *effects):
             params[f"{copy}-{out}"] = {f"trick.{name}": "true" for name in effects if name != out}
             gold.append(sum(effect for name, effect in effects.items() if name != out) + 0.001 * copy)
