@@ -46,7 +46,8 @@ def load(
     raw, missing = with_lent(raw, tracking_uri, metrics, lent)
     kept, notes = _cells(raw.runs)
     runs = pd.DataFrame([_row(run) for run in kept], columns=None if kept else _RUN_COLUMNS)
-    spec = _spec(study, raw.tags, runs)
+    spec, deleted = _spec(study, raw.tags, runs), _deleted(raw.deleted, kept)
+    gone = [store.deleted_sentence(deleted, tracking_uri)] if deleted else []
     order = {arm: place for place, arm in enumerate(spec["arms"])}
     if len(runs):
         place = runs["arm"].map(lambda arm: order.get(arm, len(order)))
@@ -61,7 +62,8 @@ def load(
         params=params,
         tracking_uri=tracking_uri,
         experiment_id=raw.experiment_id,
-        notes=(*notes, *missing),
+        deleted=frozenset(deleted),
+        notes=(*notes, *missing, *gone),
     )
 
 
@@ -126,6 +128,16 @@ def _cells(runs: tuple[RawRun, ...]) -> tuple[list[RawRun], list[str]]:
         names = ", ".join(sorted(doubled))
         notes.append(f"More than one run was recorded for {names}; the newest finished one is used.")
     return list(cells.values()), notes
+
+
+def _deleted(runs: tuple[RawRun, ...], kept: list[RawRun]) -> dict[str, str]:
+    """Return the cells whose run ended and was deleted, and no other was made, with the run's id."""
+    found = {_cell(run): run.run_id for run in runs if _is_finished(run)}
+    return {cell: run_id for cell, run_id in found.items() if cell not in map(_cell, kept)}
+
+
+def _cell(run: RawRun) -> str:
+    return f"{run.params.get('arm')}/s{run.params.get('seed')}"
 
 
 def _is_finished(run: RawRun) -> bool:

@@ -35,6 +35,7 @@ class Study:
         params: those columns of `runs` that are parameters.
         tracking_uri: where it was read.
         experiment_id: MLflow's id of the experiment, part of the addresses of its pages.
+        deleted: names of cells whose run ended and was then deleted in MLflow.
         notes: what was found amiss while reading, in sentences.
     """
 
@@ -46,6 +47,7 @@ class Study:
     params: tuple[str, ...]
     tracking_uri: str
     experiment_id: str = ""
+    deleted: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     @property

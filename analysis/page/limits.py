@@ -42,7 +42,7 @@ def _unfinished(study: Study, runs: pd.DataFrame) -> list[str]:
     said = []
     cells = {f"{arm}/s{seed}" for arm in study.spec["arms"] for seed in study.spec["seeds"]}
     there = {f"{run.arm}/s{run.seed}" for run in study.runs.itertuples()}
-    if absent := sorted(cells - there):
+    if absent := sorted(cells - there - study.deleted):
         said.append(f"{len(absent)} of {len(cells)} runs have not started: {some(absent)}.")
     if not len(runs):
         return said

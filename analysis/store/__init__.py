@@ -1,9 +1,11 @@
 """Raw reading of an MLflow store: read-only SQL for SQLite, MlflowClient for any other URI."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from analysis.store import client, sqlite
-from analysis.store.raw import RawStudy, Tell, silent
+from analysis.store.raw import RawStudy, Tell, silent, without_password
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
@@ -30,6 +32,27 @@ def metric_names(tracking_uri: str, experiment: str) -> frozenset[str]:
     if file is None:
         return client.metric_names(tracking_uri, experiment)
     return sqlite.metric_names(file, experiment)
+
+
+def deleted_runs(tracking_uri: str) -> frozenset[str]:
+    """Return the ids of runs that were deleted, where that is known at once: in a SQLite file."""
+    file = sqlite_file(tracking_uri)
+    return sqlite.deleted_runs(file) if file and file.is_file() else frozenset()
+
+
+def deleted_sentence(deleted: Mapping[str, str], tracking_uri: str) -> str:
+    """Say which cells lack their run since it was deleted, and how to have it back.
+
+    Args:
+        deleted: id of the run by the name of its cell.
+        tracking_uri: of the store.
+    """
+    named = ", ".join(f"{cell} (run {run_id})" for cell, run_id in sorted(deleted.items()))
+    said = (
+        f"Ended, then deleted in MLflow, and left out: {named}; to have one back: "
+        f"`MLFLOW_TRACKING_URI={quote(tracking_uri)} mlflow runs restore --run-id RUN`."
+    )
+    return without_password(said, tracking_uri)
 
 
 def read(

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
-from analysis.store.raw import Points, RawRun, RawStudy, Tell, newest
+from analysis.store.raw import Points, RawRun, RawStudy, Tell, newest, without_password
 
 
 class StoreError(RuntimeError):
@@ -40,7 +39,9 @@ def read(
         for done, run in enumerate(runs, 1):
             points[run.info.run_id] = _points(client, run, metrics)
             tell(done, len(runs))
-    return RawStudy(str(found.experiment_id), dict(found.tags), tuple(map(_run, runs)), points)
+        deleted = tuple(map(_run, _runs(client, found.experiment_id, "deleted_only")))
+    tags, kept = dict(found.tags), tuple(map(_run, runs))
+    return RawStudy(str(found.experiment_id), tags, kept, points, deleted)
 
 
 @contextmanager
@@ -58,8 +59,7 @@ def _client_of(tracking_uri: str) -> Iterator[Any]:
     except MlflowException as error:
         reason = str(error).partition(" with exception ")[0].partition(". ")[0]
         said = f"the MLflow store {tracking_uri} cannot be read: {reason}"
-        password = urlsplit(tracking_uri).password
-        raise StoreError(said.replace(f":{password}@", ":***@") if password else said) from error
+        raise StoreError(without_password(said, tracking_uri)) from error
 
 
 def _find(client: Any, experiment: str) -> Any:
@@ -68,12 +68,15 @@ def _find(client: Any, experiment: str) -> Any:
     return found if found and found.lifecycle_stage == "active" else None
 
 
-def _runs(client: Any, experiment_id: str) -> list[Any]:
-    """Return all runs that are not deleted, page by page."""
+def _runs(client: Any, experiment_id: str, view: str = "active_only") -> list[Any]:
+    """Return all runs that are not deleted, or in another of MLflow's views, page by page."""
+    from mlflow.entities import ViewType
+
     runs, token = [], None
     while token is None or token:
         page = client.search_runs(
             [experiment_id],
+            run_view_type=ViewType.from_string(view),
             order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
             page_token=token,
         )

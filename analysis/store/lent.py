@@ -1,10 +1,10 @@
 """Arms of a study whose runs are those of another study in the same store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from analysis import store
-from analysis.store.raw import RawStudy
+from analysis.store.raw import RawRun, RawStudy
 
 
 def with_lent(
@@ -26,11 +26,17 @@ def with_lent(
     for arm, address in lent.items():
         study, _, other = address.partition("/")
         lender = lenders[study]
-        runs = [run for run in lender.runs if run.params.get("arm") == other] if lender else []
-        if lender is None or not runs:
+        runs = _of(lender.runs, other, arm) if lender else ()
+        deleted = _of(lender.deleted, other, arm) if lender else ()
+        if lender is None or not (runs or deleted):
             notes.append(f"Arm {arm} is that of study {study}, which has no runs of it in this store.")
             continue
-        named = tuple(replace(run, params={**run.params, "arm": arm}) for run in runs)
-        points = {run.run_id: lender.points[run.run_id] for run in runs}
-        raw = replace(raw, runs=(*raw.runs, *named), points=raw.points | points)
+        points = raw.points | {run.run_id: lender.points[run.run_id] for run in runs}
+        raw = replace(raw, runs=raw.runs + runs, points=points, deleted=raw.deleted + deleted)
     return raw, notes
+
+
+def _of(runs: Sequence[RawRun], lent: str, arm: str) -> tuple[RawRun, ...]:
+    """Return the runs of a lent arm under the name that it has in the study."""
+    own = [run for run in runs if run.params.get("arm") == lent]
+    return tuple(replace(run, params={**run.params, "arm": arm}) for run in own)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ MLFLOW_INFINITY = 1.7e308
 
 @dataclass(frozen=True)
 class RawRun:
-    """One MLflow run that is not deleted; times in milliseconds since 1970, None where not set."""
+    """One MLflow run; times in milliseconds since 1970, None where not set."""
 
     run_id: str
     status: str
@@ -46,12 +47,13 @@ class Points:
 
 @dataclass(frozen=True)
 class RawStudy:
-    """One experiment: its id and tags, its runs, and the points of each run by its id."""
+    """One experiment: its id and tags, its runs, the points of each run by its id, the deleted runs."""
 
     experiment_id: str
     tags: dict[str, str]
     runs: tuple[RawRun, ...]
     points: dict[str, Points]
+    deleted: tuple[RawRun, ...] = ()
 
 
 Tell = Callable[[int, int], object]
@@ -60,6 +62,12 @@ Tell = Callable[[int, int], object]
 
 def silent(done: int, total: int) -> None:
     """Take no notice of how far the reading has come."""
+
+
+def without_password(text: str, tracking_uri: str) -> str:
+    """Return a text that may hold an address, to be shown."""
+    password = urlsplit(tracking_uri).password
+    return text.replace(f":{password}@", ":***@") if password else text
 
 
 def newest(

@@ -47,14 +47,24 @@ def read(file: Path, experiment: str, metrics: frozenset[str] | None, tell: Tell
         for done, run in enumerate(runs, 1):
             points[run.run_id] = _points(db, run, metrics)
             tell(done, len(runs))
-    return RawStudy(str(found[0]), tags, runs, points)
+        deleted = _runs(db, found, "deleted")
+    return RawStudy(str(found[0]), tags, runs, points, deleted)
 
 
-def _runs(db: sqlite3.Connection, experiment: tuple[Any, ...]) -> tuple[RawRun, ...]:
+def deleted_runs(file: Path) -> frozenset[str]:
+    """Return the ids of all runs that were deleted and can be restored."""
+    with _open(file) as db:
+        rows = db.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'deleted'")
+        return frozenset(run_id for (run_id,) in rows)
+
+
+def _runs(
+    db: sqlite3.Connection, experiment: tuple[Any, ...], stage: str = "active"
+) -> tuple[RawRun, ...]:
     rows = db.execute(
         "SELECT run_uuid, status, start_time, end_time, artifact_uri FROM runs "
-        "WHERE experiment_id = ? AND lifecycle_stage = 'active' ORDER BY start_time, run_uuid",
-        experiment,
+        "WHERE experiment_id = ? AND lifecycle_stage = ? ORDER BY start_time, run_uuid",
+        (*experiment, stage),
     ).fetchall()
     return tuple(_run(db, row) for row in rows)
 

@@ -197,6 +197,18 @@ def test_status_of_a_finished_study_names_its_report(
     assert f"report: {finished}/studies/toy/report/report.html\n" in capsys.readouterr().out
 
 
+def test_status_names_a_run_that_was_deleted_in_mlflow(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = default_store(finished)
+    [run] = store.runs(store.create_experiment("toy"), "attributes.run_name = 'vanilla/s1'")
+    store.client.delete_run(run.info.run_id)
+    status("toy", finished)
+    assert f"left out: vanilla/s1 (run {run.info.run_id}); to have" in capsys.readouterr().err
+    status("toy", finished, as_json=True)
+    assert json.loads(capsys.readouterr().out)["deleted"] == ["vanilla/s1"]
+
+
 def test_an_arm_that_never_moves_its_policy_is_named(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,8 @@
 """A row an arm in Markdown: what it reached, what it differs by from the baseline."""
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -94,12 +96,14 @@ Command = Callable[..., list[str]]
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run `workbench table` with these arguments; return the lines that it prints."""
 
-    def run(*arguments: str) -> list[str]:
+    def run(*arguments: str, errors: Sequence[str] = ()) -> list[str]:
         monkeypatch.setattr("sys.argv", ["workbench", "table", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == 0
-        return capsys.readouterr().out.splitlines()
+        printed = capsys.readouterr()
+        assert all(error in printed.err for error in errors)
+        return printed.out.splitlines()
 
     return run
 
@@ -110,6 +114,16 @@ def test_without_a_gold_judge_the_command_compares_win_rates(
     plan = Plan(arms={"base": Arm(gain=0.2), "better": Arm(gain=0.9)}, gold=False)
     lines = command(plan.name, "--tracking-uri", make_store(plan))
     assert lines[0].startswith("| arm | win rate against SFT, less `base`'s | p |")
+
+
+def test_a_run_that_was_deleted_in_mlflow_is_named_beside_the_table(
+    make_store: Callable[[Plan], str], command: Command
+) -> None:
+    uri = make_store(QUICKSTART)
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as db, db:
+        db.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'vanilla/s0'")
+    lines = command("demo", "--tracking-uri", uri, errors=["left out: vanilla/s0 (run "])
+    assert "n = 4 to 5 seeds" in lines[-1]
 
 
 def test_the_command_prints_markdown_with_code_and_date(quickstart: str, command: Command) -> None:

@@ -11,9 +11,11 @@ import pytest
 
 from analysis import store
 from analysis.loading import load
+from analysis.page.limits import limits
 from analysis.runs import Study
 from analysis.store.artifacts import artifact_path
 from analysis.store.client import StoreError
+from analysis.tables import tables_of
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, insert_points
 from tests.ports import free_port
 
@@ -47,11 +49,15 @@ def test_sql_and_client_read_the_same(
     uri = make_store(SMALL)
     points = [("reward/gold", 3, float("nan")), ("x/infinite", 0, 1.7976931348623157e308)]
     edit(uri, lambda db: insert_points(db, run_of(uri, "a/s0"), points, timestamp=2))
+    gone = "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?"
+    edit(uri, lambda db: db.execute(gone, (run_of(uri, "b/s1"),)))
     by_sql = load("small", uri)
+    assert by_sql.notes
     monkeypatch.setattr(store, "sqlite_file", lambda uri: None)
     by_client = load("small", uri)
     assert by_client.spec == by_sql.spec
     assert by_client.prepared == by_sql.prepared
+    assert by_client.notes == by_sql.notes
     pd.testing.assert_frame_equal(by_client.runs, by_sql.runs)
     pd.testing.assert_frame_equal(by_client.metrics, by_sql.metrics)
 
@@ -80,7 +86,31 @@ def test_deleted_runs_are_not_there(make_store: Callable[[Plan], str]) -> None:
     run = run_of(uri, "a/s0")
     gone = "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?"
     edit(uri, lambda db: db.execute(gone, (run,)))
-    assert run not in load("small", uri).runs["run_id"].tolist()
+    study = load("small", uri)
+    assert run not in study.runs["run_id"].tolist()
+    assert study.deleted == {"a/s0"}
+    [note] = study.notes
+    assert f"a/s0 (run {run})" in note
+    assert f"MLFLOW_TRACKING_URI={uri} mlflow runs restore --run-id RUN" in note
+    assert not any("not started" in said for said in limits(study, tables_of(study)))
+
+
+def test_a_deleted_run_that_was_replaced_or_had_not_ended_is_not_missed(
+    make_store: Callable[[Plan], str],
+) -> None:
+    uri = make_store(SMALL)
+    cells = {name: run_of(uri, name) for name in ("a/s0", "a/s1")}
+
+    def replace(db: sqlite3.Connection) -> None:
+        db.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", (cells["a/s0"],))
+        db.execute("UPDATE params SET value = '0' WHERE key = 'seed' AND run_uuid = ?", (cells["a/s1"],))
+
+    edit(uri, replace)
+    assert load("small", uri).notes == ()
+    unfinished = "UPDATE tags SET value = 'running' WHERE key = 'outcome' AND run_uuid = ?"
+    edit(uri, lambda db: db.execute(unfinished, (cells["a/s0"],)))
+    edit(uri, lambda db: db.execute("DELETE FROM params WHERE run_uuid = ?", (cells["a/s1"],)))
+    assert not load("small", uri).deleted
 
 
 def test_of_two_runs_of_a_cell_the_finished_one_is_used(make_store: Callable[[Plan], str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from workbench.commands.options import HOME, HomeOption, JsonOption, StoreOption, StudyArgument
-from workbench.commands.shared import find, look, print_outcome, show, write_report_of
+from workbench.commands.shared import deleted_runs, find, look, print_outcome, show, write_report_of
 
 
 def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = False) -> None:
@@ -23,9 +23,10 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
     outline, statuses, shortfall = folder.outline(), trials.status(), trials.shortfall
     facts = {"study": folder.name, "iterations": outline.iterations, "shortfall": shortfall}
     if as_json:
-        show({**facts, **status_facts(statuses)}, as_json)
+        deleted = {"deleted": sorted(deleted_runs(folder, statuses))}
+        show({**facts, **status_facts(statuses), **deleted}, as_json)
     else:
-        print_outcome(statuses, outline.iterations)
+        print_outcome(folder, statuses, outline.iterations)
         if shortfall:
             typer.echo(shortfall)
         is_done = all(status.is_done for status in statuses)
@@ -100,6 +101,8 @@ def table(
 
     found = load(study, default_store(home, tracking_uri).uri)
     typer.echo(arm_table(found, metric or [objective(found)], also or []).markdown)
+    for note in found.notes:
+        typer.echo(note, err=True)
 
 
 def claims(

@@ -148,6 +148,7 @@ def ablate(
     workbench ablate ablations/studies/hh_rlhf.yaml --set task.data=my.jsonl.gz --seeds 3
     """
     from ablations import runner
+    from ablations.folder import StudyFolder
     from ablations.launchers.choice import make_launcher
     from ablations.plan import open_study
     from ablations.study_files import parse_changes, parse_seeds
@@ -168,8 +169,9 @@ def ablate(
         return
     with resumable():
         statuses = runner.ablate(asked, home, options)
-        print_outcome(statuses, asked.ppo.iterations)
-        upload(home / "studies" / asked.name, None)
+        folder = StudyFolder(home, asked.name)
+        print_outcome(folder, statuses, asked.ppo.iterations)
+        upload(folder.path, None)
         if any(status.state != "failed" for status in statuses):
             write_report_of(asked.name, home)
     if any(status.state == "failed" for status in statuses):
@@ -238,10 +240,11 @@ def _print_result(policy: Path, result: "Result", iterations: int) -> None:
 
 def _dry_run(study: "Study", home: Path, options: Any) -> None:
     from ablations.designs.facts import design_lines
+    from ablations.folder import StudyFolder
     from ablations.runner import dry_run
     from ablations.standings import estimate_lines
 
     statuses, estimate = dry_run(study, home, options)
-    print_outcome(statuses, study.ppo.iterations)
+    print_outcome(StudyFolder(home, study.name), statuses, study.ppo.iterations)
     for line in [*design_lines(study), *estimate_lines(statuses, estimate, options.workers)]:
         typer.echo(line)

@@ -51,7 +51,22 @@ def find(study: str, home: Path) -> "StudyFolder":
     return find_study(home, str(read_yaml(path).get("name", path.stem)) if is_file else study)
 
 
-def print_outcome(statuses: "list[Status]", iterations: int) -> None:
+def deleted_runs(folder: "StudyFolder", statuses: "list[Status]") -> dict[str, str]:
+    """Return the id of the run of each done cell whose run was deleted in MLflow, where a look tells."""
+    from analysis.store import deleted_runs
+
+    known = {status.cell.name: status.run_id for status in statuses if status.run_id}
+    deleted = deleted_runs(store_uri(folder)) if known else frozenset()
+    return {cell: run_id for cell, run_id in known.items() if run_id in deleted}
+
+
+def store_uri(folder: "StudyFolder") -> str:
+    """Return the address of a study's MLflow store, without MLflow, which takes seconds to import."""
+    return folder.outline().tracking_uri or f"sqlite:///{(folder.home / 'mlflow.db').resolve()}"
+
+
+def print_outcome(folder: "StudyFolder", statuses: "list[Status]", iterations: int) -> None:
+    """Say how the cells stand, and what went wrong."""
     from ablations.standings import status_tables, summary
 
     for table in status_tables(statuses, iterations):
@@ -60,6 +75,10 @@ def print_outcome(statuses: "list[Status]", iterations: int) -> None:
     for status in statuses:
         if status.error:
             typer.echo(f"{status.cell.name} failed: {status.error}", err=True)
+    if deleted := deleted_runs(folder, statuses):
+        from analysis.store import deleted_sentence
+
+        typer.echo(deleted_sentence(deleted, store_uri(folder)), err=True)
 
 
 def upload(folder: Path, tracking_uri: str | None) -> int:
