@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from workbench import cli
+from workbench.commands.options import HOME
+from workbench.commands.shared import home_option
 from workbench.registry import registry
 
 
@@ -188,6 +190,11 @@ def test_ctrl_c_during_the_report_says_which_command_goes_on(
     monkeypatch.setattr("workbench.commands.running.write_report_of", interrupted)
     assert run(monkeypatch, "ablate", "ablations/quickstart.yaml", "--home", str(tmp_path)) == 130
     assert "stopped; go on with: workbench ablate" in capsys.readouterr().err
+
+
+def test_a_home_with_a_space_can_be_pasted() -> None:
+    assert home_option(Path("my runs")) == " --home 'my runs'"
+    assert home_option(HOME) == ""
 
 
 def test_ctrl_c_says_which_command_goes_on(

@@ -4,6 +4,7 @@ Whatever is done is not done again, so that the same command goes on after Ctrl-
 """
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{COMMAND}: {one_sentence(error)}", file=sys.stderr)
         return WRONG
     setting = f" --setting {given.setting}" if given.setting else ""
-    print(f"verdicts: workbench claims --home {given.home}{setting}")
+    print(f"verdicts: workbench claims --home {shlex.quote(str(given.home))}{setting}")
     return int(is_failed)
 
 

@@ -23,9 +23,10 @@ def test_every_setting_loads_and_says_what_is_left(
     monkeypatch.setattr(
         "ablations.paper.__main__.ablate", lambda study, *_: ran.append(study.name) or []
     )
+    home = tmp_path / "my runs"
     for setting in ("", "grammar", "wide", "hh"):
-        assert main(["--home", str(tmp_path), "--setting", setting, "--set", "seeds=1"]) == 0
+        assert main(["--home", str(home), "--setting", setting, "--set", "seeds=1"]) == 0
     said = capsys.readouterr().out
     assert ran[0] == "figure_04"
     assert {"figure_15.wide", "figure_09.hh", "reward_model_few_pairs.grammar"} <= set(ran)
-    assert "verdicts: workbench claims" in said
+    assert f"verdicts: workbench claims --home '{home}'\n" in said

@@ -104,7 +104,12 @@ def write_report_of(study: str, home: Path) -> None:
     uri = default_store(home, folder.outline().tracking_uri).uri
     page = publish(study, uri, folder.report)
     chart_views(uri)
-    typer.echo(f"report: {page}\ncurves: workbench ui{'' if home == HOME else f' --home {home}'}")
+    typer.echo(f"report: {page}\ncurves: workbench ui{home_option(home)}")
+
+
+def home_option(home: Path) -> str:
+    """Return how to name a home folder on the command line; nothing for the default."""
+    return "" if home == HOME else f" --home {shlex.quote(str(home))}"
 
 
 def chart_views(uri: str) -> dict[str, str]:
