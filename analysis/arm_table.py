@@ -122,7 +122,7 @@ def _fixed(value: float, places: int) -> str:
 def _p(value: float) -> str:
     if np.isnan(value):
         return ""
-    return "< 0.001" if value < 0.0005 else "1" if value >= 0.9995 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.3g}"
 
 
 def _note(study: Study) -> str:

@@ -33,7 +33,7 @@ def test_differences_are_those_of_compare_and_holm_is_over_the_arms_of_a_column(
     found = compare([Pair(arm, "base", "final/gold", values[arm], values["base"]) for arm in ("b", "c")])
     for row, (_, one) in zip(table.rows[:0:-1], found.iterrows(), strict=True):
         shown = f"{one['difference']:.3f} [{one['low']:.3f}, {one['high']:.3f}]".replace("-", "−")
-        assert row[1] == shown and row[2] == f"{one['p_holm']:.3f}"
+        assert row[1] == shown and row[2] == f"{one['p_holm']:.3g}"
     assert [row[4] for row in table.rows] == [row[2] for row in table.rows]
     assert "over the arms of a column" in table.note and "n = 3 to 4 seeds" in table.note
 
@@ -43,6 +43,12 @@ def test_a_p_that_is_too_small_to_be_shown_is_not_nothing() -> None:
     values = rng.normal(0, 0.1, (16, 2)) + np.array([0.0, 5.0])
     table = arm_table(made_study({"final/gold": values}, ["a", "b"]), ["final/gold"])
     assert table.rows[1][2] == "< 0.001"
+
+
+def test_five_seeds_that_agree_give_their_smallest_p() -> None:
+    values = np.array([[0.0, 1.0], [0.1, 1.2], [0.2, 1.1], [0.0, 1.3], [0.1, 1.4]])
+    table = arm_table(made_study({"final/gold": values}, ["a", "b"]), ["final/gold"])
+    assert table.rows[1][2] == "0.0625"  # 2/2⁵
 
 
 def test_a_mean_over_a_run_weighs_points_by_the_iterations_between_them() -> None:
