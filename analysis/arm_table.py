@@ -10,8 +10,8 @@ import pandas as pd
 from analysis.collapse import collapses
 from analysis.comparison import Pair, compare
 from analysis.intervals import floats, interval
-from analysis.runs import Study, ended
-from analysis.terminal import check_recorded
+from analysis.runs import Study
+from analysis.terminal import check_recorded, require_ended
 from analysis.values import final_values
 from workbench.glossary import metric as definition
 
@@ -53,7 +53,7 @@ def arm_table(study: Study, metrics: Sequence[str], also: Sequence[str] = ()) ->
     Raises:
         ValueError: if no run recorded a metric, or the study has no two arms that ended.
     """
-    study, base = ended(study), str(study.baseline)
+    study, base = require_ended(study), str(study.baseline)
     check_recorded(study, [*metrics, *also])
     arms = [arm for arm in study.arms if len(study.runs_of(arm))]
     if base not in arms or len(arms) < 2:

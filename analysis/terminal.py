@@ -1,6 +1,7 @@
 """Compare arms of a study, or two studies, in the terminal: `workbench compare`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 
 from analysis import effects, store
-from analysis.comparison import Pair, compare
+from analysis.comparison import TOO_FEW, Pair, compare
 from analysis.loading import load
 from analysis.runs import Study, ended
 from analysis.values import final_values
@@ -18,8 +19,23 @@ from analysis.wording import number, p_note, quantity, seeds_sentence
 from workbench.glossary import MEAN
 from workbench.glossary import metric as definition
 
+DEFAULT = "the default"
 
-def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = ()) -> pd.DataFrame:
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison, and what has to be known beside it.
+
+    Attributes:
+        table: the columns of `comparison.compare`; Holm's correction is over the table.
+        notes: what was found amiss, and what differs besides the arms; in sentences.
+    """
+
+    table: pd.DataFrame
+    notes: Sequence[str] = ()
+
+
+def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = ()) -> Compared:
     """Compare what is named, over the runs that have ended; others are compared with the first.
 
     Args:
@@ -27,25 +43,69 @@ def compared(names: Sequence[str], tracking_uri: str, metrics: Sequence[str] = (
             arms; or two studies, whose arms of the same name are compared over shared seeds.
         tracking_uri: any MLflow tracking URI.
         metrics: those that are compared; all that are taken at the end of a run by default.
-    Returns:
-        the columns of `comparison.compare`; Holm's correction is over the table.
     Raises:
         ValueError: if a name is no study, arm or metric, or nothing is there to be compared.
     """
     if twice := [name for name in names[1:] if names.count(name) > 1]:
         raise ValueError(f"{twice[0]!r} is named twice; name what it is to be compared with")
-    study, rest = load(names[0], tracking_uri), list(names[1:])
+    study, rest = require_ended(load(names[0], tracking_uri)), list(names[1:])
     check_recorded(study, metrics)
-    study = ended(study)
     chosen = list(metrics) or [name for name in effects.FINAL if name in study.metric_names]
     if len(rest) == 1 and rest[0] not in study.arms and _is_study(rest[0], tracking_uri):
-        pairs = _between(study, ended(load(rest[0], tracking_uri)), chosen)
+        other = require_ended(load(rest[0], tracking_uri))
+        pairs, who = _between(study, other, chosen), f"{study.name} and {other.name}"
+        notes = [*study.notes, *other.notes, *differences(study, other)]
     else:
-        pairs = _within(study, rest or _baseline_first(study), chosen)
+        pairs, who = _within(study, rest or _baseline_first(study), chosen), f"the arms of {study.name}"
+        notes = list(study.notes)
     table = compare(pairs)
     if not len(table):
-        raise ValueError(f"{' and '.join(names)} have no seed in common at which both arms ended")
-    return table
+        raise ValueError(f"{who} have no seed in common at which both have ended")
+    return Compared(table, notes)
+
+
+def require_ended(study: Study) -> Study:
+    """Keep the runs of a study that came to their end, and their points.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    kept = ended(study)
+    if not len(kept.runs):
+        raise ValueError(
+            f"no run of {study.name} has ended yet;"
+            f" `workbench status {study.name}` says how far they are"
+        )
+    return kept
+
+
+def differences(first: Study, second: Study) -> Iterator[str]:
+    """Say in a sentence what differs between two studies besides arms and seeds; nothing if nothing."""
+    one, other = _settings(first), _settings(second)
+    both = [(key, one.get(key, DEFAULT), other.get(key, DEFAULT)) for key in sorted({*one, *other})]
+    told = [f"{key}: {was} and {now}" for key, was, now in both if was != now]
+    if _differ(first.runs, second.runs, "settings_hash") and not told:
+        told = ["settings that their tags do not list"]
+    told += [
+        f"the recipe of arm {arm}"
+        for arm in first.arms
+        if _differ(first.runs_of(arm), second.runs_of(arm), "recipe_hash")
+    ]
+    if told:
+        yield f"{first.name} and {second.name} differ in {', '.join(told)}."
+
+
+def _settings(study: Study) -> dict[str, Any]:
+    spec = study.spec
+    always = {"ppo.iterations": spec["iterations"], "ppo.rollout_size": spec["rollout_size"]}
+    chosen: dict[str, Any] = spec["settings"]
+    return {"task": spec["task"]} | always | chosen
+
+
+def _differ(first: pd.DataFrame, second: pd.DataFrame, tag: str) -> bool:
+    """Say whether runs that have a tag have it otherwise."""
+    one, other = (set(runs[tag].dropna()) if tag in runs else set() for runs in (first, second))
+    return bool(one and other and one != other)
 
 
 def check_recorded(study: Study, metrics: Sequence[str]) -> None:
@@ -104,13 +164,18 @@ def advice(table: pd.DataFrame, difference: float | None) -> list[str]:
     return [seeds_sentence(row, row["metric"], difference) for _, row in table.iterrows()]
 
 
-def as_data(table: pd.DataFrame, difference: float | None = None) -> dict[str, Any]:
-    """Return a comparison as plain data: rows, each with its sentence, a note on p, and `advice`."""
+def as_data(found: Compared, difference: float | None = None) -> dict[str, Any]:
+    """Return a comparison as plain data: rows, each with its sentence, the notes, and `advice`."""
+    table = found.table
     rows = [
         {key: _plain(value) for key, value in row.items()} | {"sentence": effects.effect_sentence(row)}
         for _, row in table.iterrows()
     ]
-    return {"rows": rows, "note": p_note(table), "advice": advice(table, difference)}
+    return {"rows": rows, "note": " ".join(_notes(found)), "advice": advice(table, difference)}
+
+
+def _notes(found: Compared) -> list[str]:
+    return [*filter(None, [p_note(found.table)]), *found.notes]
 
 
 def _plain(value: Any) -> Any:
@@ -119,19 +184,22 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def as_page(table: pd.DataFrame, difference: float | None = None) -> Group:
-    """Return a comparison as a table with its sentences and `advice`, to be printed by rich."""
+def as_page(found: Compared, difference: float | None = None) -> Group:
+    """Return a comparison as a table with its sentences, notes and `advice`, to be printed by rich."""
+    table = found.table
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("metric", "arm", "against"):
         drawn.add_column(name, overflow="fold")
     for name in ("n", "difference", "95 % interval", "p", "Holm", "detectable"):
         drawn.add_column(name, justify="right")
     for _, row in table.iterrows():
-        ends = f"{number(row['low'])} to {number(row['high'])}"
+        is_known = row["verdict"] != TOO_FEW
+        ends = f"{number(row['low'])} to {number(row['high'])}" if is_known else number(np.nan)
         size = quantity(row["difference"], row["metric"])
         tests = (f"{row['p']:.3g}", f"{row['p_holm']:.3g}", number(row["detectable"]))
         name = definition(row["metric"]).label
         drawn.add_row(name, row["arm"], row["against"], str(row["n"]), size, ends, *tests)
     said = [effects.effect_sentence(row) for _, row in table.iterrows()]
     advised = dict.fromkeys(advice(table, difference))  # too few seeds are too few for every metric
-    return Group(drawn, "", *said, "", p_note(table), *advised)
+    below = [*_notes(found), *advised]
+    return Group(drawn, "", *said, *([""] if below else []), *below)
