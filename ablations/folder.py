@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ablations.beats import read_json
 from ablations.cells import Cell
 from ablations.outline import Outline
-from workbench.locks import LockedError, holder, try_to_hold, write_whole
+from workbench.locks import LockedError, holder, is_held, try_to_hold, write_whole
 from workbench.names import unknown
 
 if TYPE_CHECKING:
@@ -81,6 +81,11 @@ class StudyFolder:
             )
         with file:
             yield
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether some process runs the study."""
+        return is_held(self.path / "study.lock")
 
     def outline(self) -> Outline:
         """Return what the study consists of.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 
 from ablations import runner
+from ablations.cells import Cell
 from ablations.folder import find_study
 from ablations.liveness import Stop
 from ablations.plan import ChangedStudyError, open_study, require_plan
 from ablations.processes import Process
+from ablations.records import Status
 from ablations.runner import ablate, begun, dry_run, prepare_only
 from ablations.standings import estimate_lines
 from ablations.study import Study
@@ -24,6 +27,7 @@ from ablations.worker import Worker
 from tests.ablations.toy import OPTIONS, TOY, points, run_here, run_names, toy
 from tests.tasks.preference_data import hh_rows, write_jsonl
 from workbench.commands.findings import status
+from workbench.commands.shared import how_to_go_on
 from workbench.glossary import GLOSSARY
 from workbench.locks import LockedError
 from workbench.tracking.store import TrackingError, default_store
@@ -195,6 +199,27 @@ def test_status_of_a_finished_study_names_its_report(
 ) -> None:
     status("toy", finished)
     assert f"report: {finished}/studies/toy/report/report.html\n" in capsys.readouterr().out
+
+
+def test_status_says_how_to_go_on_from_any_folder(
+    new_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = new_home.rename(new_home.with_name("my runs"))
+    with begun(toy(), home, OPTIONS):
+        status("toy", home)
+    assert "it is being run by another process\n" in capsys.readouterr().out
+    status("toy", home)
+    assert f"go on with: workbench ablate toy --home '{home}'\n" in capsys.readouterr().out
+    with begun(toy(), home, replace(OPTIONS, command="python -m ablations.paper")):
+        pass
+    status("toy", home)
+    assert "go on with: python -m ablations.paper\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("silent", "next_step"), [(1, "it is being run by w7"), (99, "go on with: ")])
+def test_a_worker_that_is_heard_of_runs_the_study(finished: Path, silent: int, next_step: str) -> None:
+    at_work = Status(Cell("vanilla", 0), "running", 2, worker="w7", heard_at=time.time() - silent)
+    assert how_to_go_on(find_study(finished, "toy"), [at_work]).startswith(next_step)
 
 
 def test_status_names_a_run_that_was_deleted_in_mlflow(

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from workbench.commands.options import HOME, HomeOption, JsonOption, StoreOption, StudyArgument
-from workbench.commands.shared import deleted_runs, find, look, print_outcome, show, write_report_of
+from workbench.commands.shared import (
+    deleted_runs,
+    find,
+    how_to_go_on,
+    look,
+    print_outcome,
+    show,
+    write_report_of,
+)
 
 
 def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = False) -> None:
@@ -29,9 +37,7 @@ def status(study: StudyArgument, home: HomeOption = HOME, as_json: JsonOption = 
         print_outcome(folder, statuses, outline.iterations)
         if shortfall:
             typer.echo(shortfall)
-        is_done = all(status.is_done for status in statuses)
-        page = folder.report / "report.html"
-        typer.echo(f"report: {page}" if is_done else f"go on with: {outline.command}")
+        typer.echo(how_to_go_on(folder, statuses))
 
 
 def report(study: StudyArgument, home: HomeOption = HOME) -> None:

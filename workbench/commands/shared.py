@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,20 @@ def print_outcome(folder: "StudyFolder", statuses: "list[Status]", iterations: i
         from analysis.store import deleted_sentence
 
         typer.echo(deleted_sentence(deleted, store_uri(folder)), err=True)
+
+
+def how_to_go_on(folder: "StudyFolder", statuses: "list[Status]") -> str:
+    """Say what is next: to read the report, to wait for who trains, or to start the study again."""
+    if all(status.is_done for status in statuses):
+        return f"report: {folder.report / 'report.html'}"
+    outline = folder.outline()
+    heard = {status.worker: status.heard_at for status in statuses if status.state == "running"}
+    alive = [name for name, at in heard.items() if at and time.time() - at < outline.grace_seconds]
+    if folder.is_locked or alive:
+        return f"it is being run by {', '.join(map(str, alive)) or 'another process'}"
+    if outline.command and not outline.command.startswith("workbench "):
+        return f"go on with: {outline.command}"
+    return f"go on with: workbench ablate {folder.name}{home_option(folder.home)}"
 
 
 def upload(folder: Path, tracking_uri: str | None) -> int:
