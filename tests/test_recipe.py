@@ -116,6 +116,11 @@ def test_the_textbooks_own_choice_cannot_be_left_out() -> None:
         VANILLA.without("gae")
 
 
+def test_a_trick_that_the_recipe_lacks_is_not_called_unknown() -> None:
+    with pytest.raises(ValueError, match=r"^recipe vanilla has no token_kl_penalty; it has: .*\bgae\b"):
+        VANILLA.without("token_kl_penalty")
+
+
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown trick 'value_clp' in recipe ppo_max; .*'value_clip'"):
         PPO_MAX.without("value_clp")

@@ -86,7 +86,7 @@ class Recipe(UpdateLines):
         present = [trick.name for trick in self.tricks]
         for name in names:
             if name not in present:
-                raise ValueError(unknown("trick", name, present, where=f"recipe {self.name}"))
+                raise ValueError(no_trick(name, present, self.name))
             if name in TEXTBOOK:
                 raise ValueError(f"{name} is the textbook's choice: replace it, it cannot be left out")
         return self._of_tricks(t for t in self.tricks if t.name not in names)
@@ -189,6 +189,13 @@ def by_trick(values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
         elif value is not True:
             raise ValueError(f"'{key}: {value}' says no field; write '{key}.<field>' or true")
     return fields
+
+
+def no_trick(name: str, present: Iterable[str], recipe: str) -> str:
+    """Say that a recipe has no trick of this name: which it has, or which name was meant."""
+    if name in registry():
+        return f"recipe {recipe} has no {name}; it has: {', '.join(present)}"
+    return unknown("trick", name, present, where=f"recipe {recipe}")
 
 
 def make_trick(name: str, values: Mapping[str, Value], base: Trick | None = None) -> Trick:

@@ -15,7 +15,7 @@ from ablations.designs.fractions import Fraction, fraction
 from ablations.designs.keys import Factors, Tricks
 from ablations.designs.levels import Level, arm_name, combine
 from workbench.names import unknown
-from workbench.recipe import Recipe
+from workbench.recipe import Recipe, no_trick
 from workbench.recipes import find_recipe
 from workbench.settings import Settings, sentence
 from workbench.tricks import TEXTBOOK
@@ -89,7 +89,7 @@ class LeaveOneOut(OneAtATime):
         names = self.tricks or [name for name in own if name not in TEXTBOOK]
         for name in names:
             if name not in own:
-                raise ValueError(unknown("trick", name, own, where=f"recipe {self.recipe}"))
+                raise ValueError(no_trick(name, own, self.recipe))
         return [of_trick(self.base, name, number) for number, name in enumerate(names, 1)]
 
 
@@ -120,7 +120,7 @@ class AddOneIn(OneAtATime):
             if name in own:
                 raise ValueError(f"recipe {self.recipe} has {name} already")
             if source and name not in offered:
-                raise ValueError(unknown("trick", name, offered, where=f"recipe {self.from_}"))
+                raise ValueError(no_trick(name, offered, source.name))
         return [of_trick(self.base, n, number, source=source) for number, n in enumerate(names, 1)]
 
 

@@ -498,14 +498,14 @@ def test_what_differs_between_arms_is_what_optuna_is_told() -> None:
         ({"kind": "grid", "valus": {}}, "design: grid: unknown key 'valus'; did you mean 'values'?"),
         ({"kind": "leave_one_out", "recipe": "ppo_mx"}, "unknown recipe 'ppo_mx'; did you mean"),
         ({"kind": "leave_one_out", "tricks": ["gae"]}, "gae is the textbook's choice: replace it"),
-        ({"kind": "leave_one_out", "tricks": ["top_k"]}, "unknown trick 'top_k' in recipe ppo_max"),
+        ({"kind": "leave_one_out", "tricks": ["top_k"]}, "recipe ppo_max has no top_k; it has: "),
         ({"kind": "leave_one_out", "tricks": ["top_p", "top_p"]}, "tricks: top_p is given twice"),
         ({"kind": "add_one_in"}, "it should say which tricks: 'tricks: [..]', or 'from' and a recipe"),
         ({"kind": "add_one_in", "tricks": ["value_clip"]}, "recipe ppo_max has value_clip already"),
         ({"kind": "add_one_in", "from": "ppo_max"}, "recipe ppo_max has every trick of recipe ppo_max"),
         (
             {"kind": "add_one_in", "from": "grpo", "tricks": ["top_k"]},
-            "unknown trick 'top_k' in recipe grpo",
+            "recipe grpo has no top_k; it has: ",
         ),
         (
             {"kind": "add_one_in", "tricks": ["reinforce"]},
