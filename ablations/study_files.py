@@ -109,13 +109,15 @@ def parse_changes(assignments: Sequence[str], option: str = "--set") -> dict[str
     """Read `key=value` options; values are YAML, so numbers, lists and words are what they look like.
 
     Raises:
-        ValueError: if one has no `=`.
+        ValueError: if one has no `=`, or nothing behind it.
     """
     changes = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key:
             raise ValueError(f"{option} {assignment}: write {option} key=value")
+        if not value.strip():
+            raise ValueError(f"{option} {assignment}: give it a value")
         changes[key.strip()] = parse_yaml(value, f"{option} {key}")
     return changes
 

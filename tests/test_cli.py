@@ -107,6 +107,10 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         ),
         (["ablate", "ablations/quickstart.yaml", "--set", "ppo.epoch=1"], "did you mean 'epochs'?"),
         (["ablate", "ablations/quickstart.yaml", "--set", "ppo"], "write --set key=value"),
+        (
+            ["train", "--recipe", "vanilla", "--with", "value_clip.clip_range="],
+            "--with value_clip.clip_range=: give it a value",
+        ),
         (["train", "--recipe", "vanila"], "unknown recipe 'vanila'; did you mean 'vanilla'?"),
         (["train", "--recipe", "vanilla", "--with", "gae.trac=1"], "did you mean 'trace'?"),
         (["train", "--recipe", "vanilla", "--task", "dialog"], "did you mean 'dialogue'?"),

@@ -165,9 +165,17 @@ class TaskSettings(BaseModel):
 
 
 _PLAINLY = {
+    "bool_parsing": "it should be true or false",
+    "bool_type": "it should be true or false",
     "dict_type": "it should be 'key: value' lines",
+    "float_parsing": "it should be a number",
+    "float_type": "it should be a number",
+    "int_from_float": "it should be a whole number",
+    "int_parsing": "it should be a whole number",
+    "int_type": "it should be a whole number",
     "missing": "it has to be given",
     "model_type": "it should be 'key: value' lines",
+    "string_type": "it should be a word",
     "too_short": "it should not be empty",
 }
 """What pydantic says in terms of Python, by its kind of error."""
@@ -186,11 +194,25 @@ def sentence(error: ValidationError, place: str | Path) -> str:
     if first["type"] == "extra_forbidden":
         known = _known_keys(error, tuple(path))
         return f"{place}: " + unknown("key", str(last), known, where=".".join(map(str, path)))
-    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    message = _PLAINLY.get(first["type"], message)
+    place_of, told = first["loc"], [_plainly(first)]
+    if _is_branch(last):  # of a union, each of whose branches says what it should be
+        place_of = tuple(path)
+        told = [_plainly(e) for e in errors if e["loc"][:-1] == place_of and _is_branch(e["loc"][-1])]
+    first_told, *rest = dict.fromkeys(told)
+    message = " or ".join([first_told, *(one.removeprefix("it should be ") for one in rest)])
+    where = ".".join(str(part) for part in place_of if part != "[key]")
     got = "" if first["type"] in ("value_error", "missing") else f", got {first['input']!r}"
     return f"{place}: {where}: {message}{got}" if where else f"{place}: {message}"
+
+
+def _plainly(error: Any) -> str:
+    message: str = error["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return _PLAINLY.get(error["type"], message)
+
+
+def _is_branch(part: int | str) -> bool:
+    """Say whether a part of a location names a type of a union, as pydantic writes it, and no key."""
+    return part in ("bool", "int", "float", "str") or str(part).startswith("literal[")
 
 
 def _known_keys(error: ValidationError, path: tuple[int | str, ...]) -> list[str]:

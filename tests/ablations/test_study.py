@@ -106,6 +106,20 @@ def test_infinity_survives_writing_and_reading(tmp_path: Path) -> None:
         ("tight:", "../tight:", "arms.../tight: it should begin with a letter or a digit, and have"),
         ("question: q", "name: a/b", "study.yaml: name: it should begin with a letter or a digit"),
         ("question: q", "collapse: 3", "collapse: it should be 'key: value' lines, got 3"),
+        ("quality_alpha: 2", "quality_alpha: two", "quality_alpha: it should be a number, got 'two'"),
+        ("{steps: 3}", "{steps: three}", "prepare.sft.steps: it should be a whole number, got 'three'"),
+        ("{steps: 3}", "{steps: 3.5}", "prepare.sft.steps: it should be a whole number, got 3.5"),
+        (
+            "value_clip.clip_range: 1e-1",
+            "value_clip.clip_range: [1]",
+            "with.value_clip.clip_range: it should be true or false or a whole number or a number or a"
+            " word, got [1]",
+        ),
+        (
+            "{sft: {steps: 3}}",
+            "{reward_model: {seed: all}}",
+            "prepare.reward_model.seed: it should be a whole number or 'run', got 'all'",
+        ),
         ("seeds: 2", "seeds: []", "seeds: it should not be empty, got []"),
     ],
 )
