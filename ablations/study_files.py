@@ -123,15 +123,17 @@ def parse_changes(assignments: Sequence[str], option: str = "--set") -> dict[str
 
 
 def parse_seeds(text: str) -> int | list[int]:
-    """Read `--seeds`: a number of seeds, or a list of them such as 0,3.
+    """Read `--seeds`: a number of seeds, or a list of them such as `0,3`, or `3,` for seed 3 alone.
 
     Raises:
         ValueError: if it is neither.
     """
-    parts = text.split(",")
+    parts = text.removesuffix(",").split(",")
     if not all(part.strip().isdecimal() for part in parts):
-        raise ValueError(f"--seeds must be a number or a list such as 0,3, got {text!r}")
-    return int(text) if len(parts) == 1 else [int(part) for part in parts]
+        raise ValueError(
+            f"--seeds must be a number or a list such as 0,3 (`--seeds 3,` is seed 3 alone), got {text!r}"
+        )
+    return [int(part) for part in parts] if "," in text else int(text)
 
 
 def _put(content: dict[str, Any], key: str, value: Any) -> None:

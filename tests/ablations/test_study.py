@@ -8,7 +8,7 @@ import pytest
 
 from ablations.plan import make_plan
 from ablations.study import Study
-from ablations.study_files import load_study, parse_changes
+from ablations.study_files import load_study, parse_changes, parse_seeds
 from workbench.recipes import recipes
 
 GOOD = """
@@ -51,6 +51,13 @@ def test_the_command_line_changes_any_key(tmp_path: Path) -> None:
     study = load(tmp_path, GOOD, **changes)
     assert (study.ppo.iterations, study.seeds, study.name) == (7, [4, 9], "other")
     assert study.prepare.sft.steps == 10
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("3", 3), ("0,3", [0, 3]), ("3,", [3])])
+def test_a_trailing_comma_makes_a_list_of_one_seed(text: str, seeds: int | list[int]) -> None:
+    assert parse_seeds(text) == seeds
+    with pytest.raises(ValueError, match="`--seeds 3,` is seed 3 alone"):
+        parse_seeds(f",{text}")
 
 
 def test_infinity_survives_writing_and_reading(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ SetOption = Annotated[
     typer.Option("--set", help="Change a setting: --set ppo.iterations=20 (repeatable)."),
 ]
 SeedsOption = Annotated[
-    str | None, typer.Option(help="A number of seeds, or a list: --seeds 5, --seeds 0,3.")
+    str | None,
+    typer.Option(help="A number of seeds, or a list: `--seeds 0,3`; `--seeds 3,` is seed 3 alone."),
 ]
 IterationsOption = Annotated[int | None, typer.Option(min=1, help="PPO iterations.")]
 StorageOption = Annotated[
