@@ -1,6 +1,7 @@
 """Studies from files and the command line, checked before anything runs; a mistake is one sentence."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def load_study(
         changes: dotted key -> value, such as {"ppo.iterations": 20}.
         plugins: files with tricks, besides those of the study file.
     Raises:
-        ValueError: for any mistake, in one sentence that names the file and the nearest right name.
+        ValueError: for any mistake, in one sentence that names the file, the changes if the file alone
+            has no mistake, and the nearest right name.
         FileNotFoundError: if the file, or a plugin, is not there.
     """
     content = {"name": path.stem, **read_yaml(path)}
@@ -30,9 +32,24 @@ def load_study(
         content["plugins"] = [*as_paths(content.get("plugins", []), path.parent), *plugins]
     except ValueError as error:
         raise ValueError(f"{path}: plugins: {error}") from None
+    changed = deepcopy(content)
     for key, value in (changes or {}).items():
-        _put(content, key, value)
-    return make_study(content, str(path))
+        _put(changed, key, value)
+    try:
+        return make_study(changed, str(path))
+    except ValueError:
+        if not changes or not _is_sound(content):
+            raise
+    return make_study(changed, f"{path} with {', '.join(changes)} of the command line")
+
+
+def _is_sound(content: Mapping[str, Any]) -> bool:
+    """Say whether a study file has no mistake of its own."""
+    try:
+        make_study(content, "")
+    except ValueError:
+        return False
+    return True
 
 
 def make_study(content: Mapping[str, Any], place: str) -> Study:
@@ -131,7 +148,8 @@ def parse_seeds(text: str) -> int | list[int]:
     parts = text.removesuffix(",").split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise ValueError(
-            f"--seeds must be a number or a list such as 0,3 (`--seeds 3,` is seed 3 alone), got {text!r}"
+            "--seeds must be a number or a list such as 0,3 (`--seeds 3,` is seed 3 alone),"
+            f" got {text!r}"
         )
     return [int(part) for part in parts] if "," in text else int(text)
 

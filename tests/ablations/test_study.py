@@ -53,6 +53,18 @@ def test_the_command_line_changes_any_key(tmp_path: Path) -> None:
     assert study.prepare.sft.steps == 10
 
 
+def test_a_mistake_of_the_command_line_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    file = str(tmp_path / "study.yaml")
+    with pytest.raises(ValueError) as error:
+        load(tmp_path, GOOD, **{"ppo.iterations": "abc"})
+    assert str(error.value).startswith(
+        f"{file} with ppo.iterations of the command line: ppo.iterations: "
+    )
+    with pytest.raises(ValueError) as error:
+        load(tmp_path, GOOD.replace("question", "qestion"), **{"ppo.iterations": 3})
+    assert str(error.value).startswith(f"{file}: unknown key 'qestion'")
+
+
 @pytest.mark.parametrize(("text", "seeds"), [("3", 3), ("0,3", [0, 3]), ("3,", [3])])
 def test_a_trailing_comma_makes_a_list_of_one_seed(text: str, seeds: int | list[int]) -> None:
     assert parse_seeds(text) == seeds
