@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,14 @@ def _client_of(tracking_uri: str) -> Iterator[Any]:
     """Yield a client; what MLflow says of a store that is away, or refuses, becomes one sentence.
 
     Raises:
-        StoreError: in the place of MLflow's own error.
+        StoreError: in the place of MLflow's own error, or if the address is the path of a database.
     """
+    path = Path(tracking_uri)
+    database = path / "mlflow.db" if path.is_dir() else path
+    if database.suffix == ".db" and database.is_file():
+        raise StoreError(
+            f"{tracking_uri} is a path, not an address; write sqlite:///{database.resolve()}"
+        )
     from mlflow import MlflowClient  # seconds of import that a SQLite store does not need
     from mlflow.exceptions import MlflowException
 

@@ -62,6 +62,14 @@ def test_sql_and_client_read_the_same(
     pd.testing.assert_frame_equal(by_client.metrics, by_sql.metrics)
 
 
+def test_the_path_of_a_database_is_answered_with_its_address(make_store: Callable[[Plan], str]) -> None:
+    uri = make_store(SMALL)
+    file = Path(uri.removeprefix("sqlite:///"))
+    for path in (file, file.parent):
+        with pytest.raises(StoreError, match=rf"{path} is a path, not an address; write {uri}$"):
+            load("small", str(path))
+
+
 def test_the_last_timestamp_wins_over_the_order_of_rows(make_store: Callable[[Plan], str]) -> None:
     uri = make_store(SMALL)
     run = run_of(uri, "a/s0")
