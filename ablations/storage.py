@@ -75,6 +75,16 @@ def serve(database: BaseStorage, host: str, port: int) -> None:
         run_grpc_proxy_server(database, host=host, port=port)
 
 
+def require_database(uri: str) -> None:
+    """Refuse to put a proxy in front of anything but a database server.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if not urlsplit(uri).scheme.startswith("postgresql"):
+        raise ValueError(f"a storage proxy needs a postgresql:// database behind it, got {masked(uri)}")
+
+
 def require_shareable(uri: str | None, workers: int) -> None:
     """Refuse SQLite for several workers.
 

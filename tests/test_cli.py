@@ -99,7 +99,7 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         (["ablate", "docs/quickstart.png", "--dry-run"], "docs/quickstart.png: it is not text in UTF-8"),
         (["tricks", "--plugin", "workbench/tric.py"], "did you mean"),
         (["prepare", "ablations/quickstart.yaml", "--home", "README.md"], "cannot use README.md"),
-        (["storage-proxy", "mysql://db"], "--storage must be a postgresql://"),
+        (["storage-proxy", "sqlite:///x.db"], "needs a postgresql:// database behind it, got sqlite"),
         (["ablate", "ablations/quickstart.yaml", "--seeds", "²"], "--seeds must be a number or a list"),
         (
             ["ablate", "ablations/quickstart.yaml", "--seeds", "few"],

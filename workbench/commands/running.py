@@ -218,8 +218,9 @@ def storage_proxy(
 
     then: workbench ablate STUDY --storage grpc://thishost:13000
     """
-    from ablations.storage import masked, open_storage, serve
+    from ablations.storage import masked, open_storage, require_database, serve
 
+    require_database(storage)
     database = open_storage(storage, Path())
     typer.echo(f"{masked(storage)} at grpc://{host}:{port}  (Ctrl-C ends it)")
     try:
