@@ -58,8 +58,8 @@ class Alarm:
         """What is watched, and what to think of it."""
         way = "above" if self.direction > 0 else "below"
         return (
-            f"watching {self.label}: {number(abs(self.threshold))}{self.unit} {way} the run's start. "
-            f"In {self.study} {self.record}."
+            f"watching {self.label} ({self.monitor}): {number(abs(self.threshold))}{self.unit} {way}"
+            f" the run's start. In {self.study} {self.record}."
         )
 
     @property
@@ -179,6 +179,14 @@ def under_way(study: Study) -> set[tuple[str, int]]:
     """Return arm and seed of the runs that have not ended."""
     running = study.runs[study.runs["outcome"] == "running"]
     return {(str(run["arm"]), int(run["seed"])) for _, run in running.iterrows()}
+
+
+def quiet_sentence(study: Study) -> str:
+    """Say what was looked at, where no alarm went off."""
+    running = len(under_way(study))
+    if running:
+        return f"{running} run{'s' * (running > 1)} looked at, no alarm"
+    return f"no run of {study.name} is under way ({len(study.runs)} ended)"
 
 
 def has_ended(study: Study) -> bool:

@@ -143,10 +143,33 @@ def test_the_command_prints_a_line_a_warning(
     assert run(monkeypatch, *asked) == 0
     lines = capsys.readouterr()
     assert len(lines.out.splitlines()) == 3 and lines.out.startswith("vanilla/s7, iteration ")
-    assert lines.err.startswith("watching KL to the SFT policy: ")
+    assert lines.err.startswith("watching KL to the SFT policy (policy/kl_to_sft): ")
     assert run(monkeypatch, *asked, "--json", "--monitors", "1") == 0
     [fact] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert fact["monitor"] == "policy/kl_to_sft" and fact["arm"] == "vanilla" and fact["study"] == "demo"
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (replace(UNDER_WAY, stop={}), "no run of now is under way (2 ended)"),
+        (replace(UNDER_WAY, arms={"vanilla": Arm()}), "2 runs looked at, no alarm"),
+    ],
+)
+def test_a_look_without_an_alarm_says_what_was_looked_at(
+    make_store: Callable[[Plan], str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    template: Path,
+    tmp_path: Path,
+    plan: Plan,
+    said: str,
+) -> None:
+    uri = make_store(QUICKSTART)
+    write_store(plan, tmp_path / "store", template)
+    assert run(monkeypatch, "watch", "now", "--from", "demo", "--tracking-uri", uri, "--once") == 0
+    lines = capsys.readouterr()
+    assert not lines.out and lines.err.splitlines()[-1] == said
 
 
 def test_the_command_says_when_a_study_cannot_teach_it(

@@ -182,7 +182,7 @@ def watch(
     """
 
     from analysis.loading import load
-    from analysis.warnings.watch import follow, learn_alarms, wanted
+    from analysis.warnings.watch import follow, learn_alarms, quiet_sentence, wanted
     from workbench.tracking.store import default_store
 
     uri = default_store(home, tracking_uri).uri
@@ -190,8 +190,11 @@ def watch(
     for alarm in alarms:
         typer.echo(alarm.sentence, err=True)
     read = partial(load, study, uri, wanted(alarms))
+    alert = None
     try:
         for alert in follow(read, alarms, once=once, pause=partial(time.sleep, every)):
             typer.echo(json.dumps(alert.facts) if as_json else alert.sentence)
     except KeyboardInterrupt:
         return
+    if alert is None:
+        typer.echo(quiet_sentence(read()), err=True)
