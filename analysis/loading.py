@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import store
 from analysis.runs import FINISHED, Study, has_one_reward_model
 from analysis.store.lent import with_lent
-from analysis.store.raw import Points, RawRun, Tell, silent
+from analysis.store.raw import Points, RawRun, Tell, silent, without_password
 
 SPEC = "workbench.study"
 """Tag of an experiment that says what was asked."""
@@ -68,12 +68,15 @@ def load(
 
 
 def _unknown(study: str, tracking_uri: str) -> str:
+    if study == "train":
+        return without_password(f"no `workbench train` has been run in {tracking_uri}", tracking_uri)
     hidden = ("Default",)
     names = [name for name in store.experiment_names(tracking_uri) if name not in hidden]
     names = [name for name in names if not name.endswith("/summary")]
     near = get_close_matches(study, names, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names) or 'none'}"
-    return f"there is no study {study!r} in {tracking_uri}; {hint}"
+    said = f"there is no study {study!r} in {tracking_uri}; {hint}"
+    return without_password(said, tracking_uri)
 
 
 def _json_tag(study: str, tags: dict[str, str], key: str) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
         (["train", "--recipe", "vanilla", "--task", "dialog"], "did you mean 'dialogue'?"),
         (["status", "nothing", "--home", "docs"], "'nothing': none was begun in docs; see --home"),
         (["ui", "--home", "no/such/folder"], "there are no runs in no/such/folder"),
-        (["sync", "--home", "no/such/folder"], "there is no folder no/such/folder"),
+        (["sync", "--home", "no/such/folder"], "there is no folder no/such/folder; see --home"),
         (["sync", "nothing"], "unknown study 'nothing'"),
     ],
 )

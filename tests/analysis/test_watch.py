@@ -177,3 +177,5 @@ def test_the_command_says_when_a_study_cannot_teach_it(
 ) -> None:
     assert run(monkeypatch, "watch", "now", "--tracking-uri", stores, "--once") == 2
     assert "no thresholds can be learnt from now" in capsys.readouterr().err
+    assert run(monkeypatch, "watch", "--tracking-uri", stores, "--once") == 2
+    assert capsys.readouterr().err == f"workbench: no `workbench train` has been run in {stores}\n"

@@ -30,7 +30,7 @@ def sync(
     """
     folder = find(study, home).path if study else home
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
+        raise FileNotFoundError(f"there is no folder {folder}; see --home")
     if not upload(folder, tracking_uri):
         typer.echo("everything is in MLflow")
 
