@@ -32,6 +32,14 @@ def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys: Outpu
         assert command in page
 
 
+def test_each_paragraph_of_help_is_one_line_for_the_terminal_to_wrap() -> None:
+    groups = (cli.app, cli.tricks_app, cli.recipes_app, cli.example_app)
+    helps = {command.callback: command.help for app in groups for command in app.registered_commands}
+    assert len(helps) > 15
+    for told in helps.values():
+        assert told and "\n" not in told.replace("\n\n", "")
+
+
 def test_help_needs_no_heavy_package() -> None:
     heavy = "('torch', 'mlflow', 'optuna', 'transformers')"
     code = f"import sys, workbench.cli; print([name for name in {heavy} if name in sys.modules])"

@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from inspect import cleandoc
 
 import typer
 
@@ -11,6 +12,13 @@ from workbench.commands.running import ablate, prepare, storage_proxy, train, wo
 from workbench.commands.shared import WRONG
 from workbench.commands.stores import export_example, sync, ui
 from workbench.errors import is_plain, one_sentence
+
+
+def paragraphs(docstring: str) -> str:
+    """Return a docstring with each of its paragraphs on one line, for rich to wrap."""
+    parts = cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(part.split()) for part in parts)
+
 
 app = typer.Typer(
     help=(
@@ -33,6 +41,10 @@ for command in (
 ):  # fmt: skip
     app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(example_app, name="example")
+for group in (app, tricks_app, recipes_app, example_app):
+    for told in (group.registered_callback, *group.registered_commands):
+        if told and told.callback:
+            told.help = paragraphs(told.callback.__doc__ or "")
 
 
 def main() -> None:
