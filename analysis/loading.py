@@ -73,7 +73,7 @@ def _unknown(study: str, tracking_uri: str) -> str:
     hidden = ("Default",)
     names = [name for name in store.experiment_names(tracking_uri) if name not in hidden]
     names = [name for name in names if not name.endswith("/summary")]
-    near = get_close_matches(study, names, n=3, cutoff=0.4)
+    near = get_close_matches(study, names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names) or 'none'}"
     said = f"there is no study {study!r} in {tracking_uri}; {hint}"
     return without_password(said, tracking_uri)

@@ -57,6 +57,14 @@ def test_a_name_alone_is_shown(
     assert capsys.readouterr().out == page
 
 
+@pytest.mark.parametrize("group", ["tricks", "recipes"])
+def test_list_is_the_bare_command(group: str, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    assert run(monkeypatch, group) == 0
+    page = capsys.readouterr().out
+    assert run(monkeypatch, group, "list") == 0
+    assert capsys.readouterr().out == page
+
+
 def test_tricks_are_listed_with_all_their_facts(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     assert run(monkeypatch, "tricks", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
@@ -97,6 +105,7 @@ def test_recipes_differ_where_they_differ(monkeypatch: pytest.MonkeyPatch, capsy
     ("arguments", "sentence"),
     [
         (["tricks", "show", "value_clp"], "unknown trick 'value_clp'; did you mean 'value_clip'?"),
+        (["tricks", "show", "zzz"], "unknown trick 'zzz'; see `workbench tricks`"),
         (["recipes", "show", "pomax"], "unknown recipe 'pomax'; did you mean 'ppo_max'?"),
         (["recipes", "show", "PPO-max"], "unknown recipe 'PPO-max'; did you mean 'ppo_max'?"),
         (["tricks", "show", "GMPO"], "unknown trick 'GMPO'; did you mean 'gmpo'?"),

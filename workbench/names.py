@@ -6,6 +6,12 @@ from pathlib import Path
 
 from workbench.catalogue.synonyms import SYNONYMS
 
+NEAR = 0.6
+"""How alike two names are, from 0 to 1, of which one may be meant by the other."""
+MOST_LISTED = 20
+"""Names that are listed where none is near; where there are more, a command lists them."""
+LISTING = {"trick": "workbench tricks", "recipe": "workbench recipes"}
+
 
 def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> str:
     """Say that `name` is no known `kind`, and which known name is nearest.
@@ -22,9 +28,12 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> s
     if kind == "trick" and SYNONYMS.get(name) in options:
         return f"unknown trick '{name}'; here it is called '{SYNONYMS[name]}'"
     near = [option for option in options if _plain(option) == _plain(name)]
-    near = near or get_close_matches(name, options, n=1, cutoff=0.5)
+    near = near or get_close_matches(name, options, n=1, cutoff=NEAR)
     place = f" in {where}" if where else ""
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(options) or 'none'}"
+    listed = f"known: {', '.join(options) or 'none'}"
+    if len(options) > MOST_LISTED and kind in LISTING and not where:
+        listed = f"see `{LISTING[kind]}`"
+    hint = f"did you mean '{near[0]}'?" if near else listed
     return f"unknown {kind} '{name}'{place}; {hint}"
 
 
@@ -54,7 +63,7 @@ def no_such(kind: str, name: str, suffix: str = "") -> str:
     while not path.parent.is_dir():
         path = path.parent
     beside = [other for other in path.parent.iterdir() if other.is_dir() or other.name.endswith(suffix)]
-    near = get_close_matches(path.name, sorted(other.name for other in beside), n=1, cutoff=0.5)
+    near = get_close_matches(path.name, sorted(other.name for other in beside), n=1, cutoff=NEAR)
     if near:
         return f"there is no {kind} {name}; did you mean '{path.with_name(near[0])}'?"
     return f"there is no {kind} {name}; {path.parent.absolute()} has nothing like '{path.name}'"

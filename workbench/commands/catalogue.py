@@ -10,7 +10,11 @@ from workbench.commands.shared import show
 
 
 class ShownByName(TyperGroup):
-    """A group whose command `show` may be left out: `workbench tricks value_clip`."""
+    """A group whose command `show` may be left out, and that lists what there is without a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take `list`, which is no name, for the bare command."""
+        return super().parse_args(ctx, args[1:] if args[:1] == ["list"] else args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Take a first word that is no command for a name to show."""
