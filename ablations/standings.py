@@ -124,7 +124,7 @@ def estimate_lines(statuses: Sequence[Status], estimate: "Estimate | None", work
         return [f"{counted}: nothing to run"]
     lines = [f"{counted}; with {workers} worker{'s' * (workers > 1)}:"]
     if estimate.prepare_seconds is not None:
-        also = " and the reward model" if estimate.trains_reward_model else ""
+        also = ", and the reward model on top, not timed" if estimate.trains_reward_model else ""
         lines.append(f"  prepare  {in_words(estimate.prepare_seconds)}{also}")
     return [
         *lines,

@@ -328,7 +328,7 @@ def test_a_dry_run_estimates_and_writes_nothing(
     assert estimate is not None
     assert estimate.train_seconds > 0
     assert "untrained" in estimate.basis
-    assert "and the reward model" in "".join(estimate_lines(statuses, estimate, 1))
+    assert ", and the reward model on top, not timed" in "".join(estimate_lines(statuses, estimate, 1))
     assert not (tmp_path / "home").exists()
 
 
