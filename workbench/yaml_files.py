@@ -42,7 +42,9 @@ def parse_yaml(text: str, place: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{place}:{mark.line + 1}" if mark else place
-        raise ValueError(f"{where}: {error.problem or error.context}") from None
+        told = str(error.problem or error.context)
+        hint = "; indent with spaces, not with tabs" if r"'\t'" in told else ""
+        raise ValueError(f"{where}: {told}{hint}") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{place}: {' '.join(str(error).split())}") from None
 

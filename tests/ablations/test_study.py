@@ -121,6 +121,7 @@ def test_infinity_survives_writing_and_reading(tmp_path: Path) -> None:
         ("seeds: 2", "seeds: 0", "it should be a number of seeds, or a list of them, got 0"),
         ("seeds: 2", "seeds: [1, 1]", "seeds must be distinct and not negative, got [1, 1]"),
         ("question: q", "question: [q", "study.yaml:3: "),
+        ("  vanilla: vanilla", "\tvanilla: vanilla", "; indent with spaces, not with tabs"),
         ("question: q", "seeds: 3", "study.yaml:10: 'seeds' is given twice"),
         ("tight:", "../tight:", "arms.../tight: it should begin with a letter or a digit, and have"),
         ("question: q", "name: a/b", "study.yaml: name: it should begin with a letter or a digit"),
