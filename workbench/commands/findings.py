@@ -68,6 +68,8 @@ def compare(
 ) -> None:
     """Say how arms, or two studies, differ: difference, interval, n, p, and what could be found.
 
+    Of two studies, a note says which settings and recipes they do not share.
+
     Examples: workbench compare quickstart vanilla ppo_max
 
     workbench compare before after --metric final/gold --difference 0.2 --json
