@@ -20,7 +20,7 @@ from workbench.parallel import process
 from workbench.tasks.base import Reward
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 CHUNK_ELEMENTS = 2**24
@@ -37,9 +37,14 @@ class Policy(nn.Module):
         self.model = load_causal(folder)
 
     @property
+    def config(self) -> "PreTrainedConfig":
+        """The part of the model's configuration that is about text."""
+        return text_config(self.model.config)
+
+    @property
     def vocabulary(self) -> int:
         """How many tokens the logits are of."""
-        return int(text_config(self.model.config).vocab_size)
+        return int(self.config.vocab_size)
 
     def states(self, batch: "Batch") -> Tensor:
         """Return the hidden states [N, H] that predict the response tokens of a batch."""
@@ -47,7 +52,7 @@ class Policy(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
-        config = text_config(self.model.config)
+        config = self.config
         with in_full_precision(hidden):
             logits = linear(hidden.float(), self.model.get_output_embeddings())
         if (scale := getattr(config, "logit_scale", None)) is not None:
@@ -74,6 +79,11 @@ class Scorer(nn.Module):
     """A trunk with a linear head: the critic on every token, the reward model on a text's last one."""
 
     model: "PreTrainedModel"
+
+    @property
+    def config(self) -> "PreTrainedConfig":
+        """The part of the model's configuration that is about text."""
+        return text_config(self.model.config)
 
     def load_weights(self, folder: Path) -> None:
         """Take architecture, trunk and head from a Hugging Face sequence-classification folder."""

@@ -16,7 +16,6 @@ from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpo
 from workbench.collapse import DEFAULT_RULE, Collapse, find_collapse, has_diverged
 from workbench.evaluation import Evaluator, mean
 from workbench.glossary import last_tenth
-from workbench.loading import text_config
 from workbench.models import Models, OwnReward, Policy, Scorer
 from workbench.monitors import finite, iteration_metrics
 from workbench.optimiser import make_optimiser
@@ -265,7 +264,7 @@ class Run:
 
     def _require_room(self) -> None:
         """Refuse prompts that leave no room for a response of full length in the model's context."""
-        config = text_config(self.ppo.models.policy.model.config)
+        config = self.ppo.models.policy.config
         room = getattr(config, "max_position_embeddings", math.inf)
         longest = max(map(len, [*self._train_prompts, *self.evaluator.prompts]))
         if longest + self.settings.max_response_tokens > room:

@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from workbench.loading import text_config
 from workbench.models import Models
 from workbench.stages.prepare import Prepared
 from workbench.trick import Initialise, hyper
@@ -25,7 +24,7 @@ class LayerFreezing(Initialise):
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         model = models.policy.model
-        parts, depth = list(model.base_model.modules()), text_config(model.config).num_hidden_layers
+        parts, depth = list(model.base_model.modules()), models.policy.config.num_hidden_layers
         lists = [part for part in parts if isinstance(part, nn.ModuleList) and len(part) == depth]
         if not lists:
             raise ValueError(f"layer_freezing finds no {depth} blocks in a {type(model).__name__}")

@@ -1,6 +1,5 @@
 """One trunk for policy and critic."""
 
-from workbench.loading import text_config
 from workbench.models import Models
 from workbench.stages.prepare import Prepared
 from workbench.trick import Initialise
@@ -23,7 +22,7 @@ class SharedTrunk(Initialise):
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
         critic, policy = models.critic.model, models.policy.model
-        width, needed = (text_config(model.config).hidden_size for model in (policy, critic))
+        width, needed = models.policy.config.hidden_size, models.critic.config.hidden_size
         if width != needed:
             raise ValueError(
                 f"shared_trunk needs a critic as wide as the policy, {width}, got {needed};"

@@ -3,7 +3,6 @@
 import torch
 from torch import nn
 
-from workbench.loading import text_config
 from workbench.models import Models
 from workbench.stages.prepare import Prepared
 from workbench.trick import Initialise
@@ -25,7 +24,7 @@ class ValueHeadMlp(Initialise):
     is_of_critic = True
 
     def __call__(self, models: Models, prepared: Prepared, seed: int) -> None:
-        width = text_config(models.critic.model.config).hidden_size
+        width = models.critic.config.hidden_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             first, last = nn.Linear(width, 2 * width), nn.Linear(2 * width, 1)
