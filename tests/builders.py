@@ -13,10 +13,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
-    LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -152,14 +152,46 @@ def tiny_gpt2(seed: int = 0, vocabulary: int = VOCABULARY) -> PreTrainedModel:
 
 def tiny_llama(seed: int = 0) -> PreTrainedModel:
     """Make a Llama of two blocks with grouped key-value heads."""
-    config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+    return tiny_model("llama", seed)
+
+
+def tiny_model(kind: str, seed: int = 0, **options: Any) -> PreTrainedModel:
+    """Make a language model of two blocks, of any kind that transformers has, with its own options."""
+    config = AutoConfig.for_model(
+        kind, vocab_size=VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=CONTEXT,
-        pad_token_id=PAD, bos_token_id=EOS, eos_token_id=EOS,
+        pad_token_id=PAD, bos_token_id=EOS, eos_token_id=EOS, **options,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _sharpened(LlamaForCausalLM(config), seed)
+        return _sharpened(AutoModelForCausalLM.from_config(config), seed)
+
+
+WINDOW = 4
+"""Tokens that the blocks with a sliding window see."""
+
+LINEAR_KEYS = {"linear_num_key_heads": 2, "linear_key_head_dim": 4}
+LINEAR_VALUES = {"linear_num_value_heads": 2, "linear_value_head_dim": 4}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 4},
+    "mistral": {"sliding_window": WINDOW},
+    "gemma2": {"sliding_window": WINDOW, "head_dim": 4},
+    "gemma3_text": {"sliding_window": WINDOW, "head_dim": 4},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": WINDOW, "num_heads": 4},
+    "mpt": {"d_model": 16, "n_heads": 4, "n_layers": 2, "max_seq_len": CONTEXT},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1, "mamba_dt_rank": 4},
+    "qwen3_5_text": {"layer_types": ["linear_attention", "full_attention"], "head_dim": 4}
+    | LINEAR_KEYS
+    | LINEAR_VALUES,
+}
+"""Kinds of model that see positions, windows, columns or a running state, with their options."""
+
+
+def family(name: str) -> PreTrainedModel:
+    """Make the tiny model of a family."""
+    return tiny_model(name, **FAMILIES[name])
 
 
 def tiny_gemma3(seed: int = 0) -> PreTrainedModel:

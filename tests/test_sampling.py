@@ -1,5 +1,6 @@
 """Sampling: decoders against plain forwards, samples against exact probabilities, shared noise."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Any
@@ -10,7 +11,16 @@ from scipy.stats import chisquare
 from torch import Tensor
 from torch.testing import assert_close
 
-from tests.builders import EOS, PAD, VOCABULARY, as_policy, tiny_gpt2, tiny_llama
+from tests.builders import (
+    EOS,
+    FAMILIES,
+    PAD,
+    VOCABULARY,
+    as_policy,
+    family,
+    tiny_gpt2,
+    tiny_llama,
+)
 from workbench import sampling as library
 from workbench.decoder import Gpt2Decoder, LibraryDecoder, make_decoder
 from workbench.forward import compare
@@ -39,8 +49,11 @@ def decoded(decoder: Any, tokens: Tensor, length: Tensor, following: Tensor) -> 
         return [*real, *states, decoder.step(following[1:, 2])]
 
 
-@pytest.mark.parametrize("model", [tiny_gpt2(), tiny_llama()], ids=["gpt2", "llama"])
-def test_decoded_states_equal_a_plain_forward(model: Any) -> None:
+@pytest.mark.parametrize(
+    "make", [tiny_gpt2, *(partial(family, name) for name in FAMILIES)], ids=["gpt2", *FAMILIES]
+)
+def test_decoded_states_equal_a_plain_forward(make: Callable[[], Any]) -> None:
+    model = make()
     prompts, following = [(2, 3), (4, 5, 6, 7)], torch.tensor([[8, 9, 10], [11, 2, 3]])
     tokens, length = pad_right(prompts, PAD)
     found = decoded(make_decoder(as_policy(model)), tokens, length, following)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import pytest
@@ -12,7 +13,7 @@ from torch.testing import assert_close
 from transformers import PreTrainedModel
 
 from tests.benchmarks.generate_peer import generate
-from tests.builders import EOS, PAD, as_policy, tiny_gpt2, tiny_llama
+from tests.builders import EOS, FAMILIES, PAD, WINDOW, as_policy, family, tiny_gpt2
 from workbench.loading import small_gpt2
 from workbench.sampling import pad_right, sample, uniform
 from workbench.tasks.base import Tokens
@@ -109,12 +110,16 @@ def wide_gpt2() -> PreTrainedModel:
 
 
 @pytest.mark.parametrize(
-    "model", [wide_gpt2(), tiny_gpt2(), tiny_llama()], ids=["wide gpt2", "tiny gpt2", "llama"]
+    "make",
+    [wide_gpt2, tiny_gpt2, *(partial(family, name) for name in FAMILIES)],
+    ids=["wide gpt2", "tiny gpt2", *FAMILIES],
 )
 def test_sampled_log_probabilities_are_those_of_the_librarys_full_forward(
-    model: PreTrainedModel,
+    make: Callable[[], PreTrainedModel],
 ) -> None:
-    prompts, cap = [(2, 3), (4, 5, 6, 7), (8, 9, 10), (3,)] * 8, 16
+    model, longest = make(), (4, 5, 6, 7, 8, 9, 10)
+    assert len(longest) > WINDOW
+    prompts, cap = [(2, 3), longest, (8, 9, 10), (3,)] * 8, 16
     sampling = Sampling(1.0, cap, len(prompts))
     noise = uniform(sampling, len(prompts), 0, "log-probabilities")
     samples = sample(as_policy(model), prompts, sampling, eos=EOS, pad=PAD, noise=noise)

@@ -1,7 +1,8 @@
 """Decoding with a key-value cache: one lean decoder for GPT-2, one for every other architecture.
 
 A decoder reads the live weights of the policy and yields hidden states; logits and the choice of a
-token are the sampler's. Prompts are padded on the right, so a cache has holes, which a mask closes.
+token are the sampler's. Prompts come padded on the right: GPT-2's cache then has holes, which a mask
+closes; the library is given them padded on the left, as it may count a cache's columns, not positions.
 """
 
 from typing import Protocol
@@ -103,7 +104,11 @@ class Gpt2Decoder:
 
 
 class LibraryDecoder:
-    """Any causal model of transformers, through its own cache and attention mask."""
+    """Any causal model of transformers, through its own cache and attention mask.
+
+    Sliding windows, ALiBi and recurrent layers see columns of the cache, so prompts are padded on the
+    left here: no padding lies between a prompt and its response.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self.model = policy.model
@@ -113,10 +118,13 @@ class LibraryDecoder:
 
     def prefill(self, tokens: Tensor, length: Tensor) -> Tensor:
         """Read prompts [B, P] of the given lengths [B]; return hidden states [B, P, H]."""
-        columns = torch.arange(tokens.shape[1], device=tokens.device)
-        self.seen = (columns < length[:, None]).long()
+        column, width = torch.arange(tokens.shape[1], device=tokens.device), tokens.shape[1]
+        turned = (column + length[:, None]) % width  # the columns of each row, its padding first
+        self.seen = (turned < length[:, None]).long()
         self.position = length.clone()
-        return self._forward(tokens, columns.expand_as(tokens))
+        hidden = self._forward(tokens.gather(1, turned), turned * self.seen)
+        back = (column - length[:, None]) % width
+        return hidden.take_along_dim(back[..., None], 1)
 
     def step(self, token: Tensor) -> Tensor:
         """Read one more token per row [B]; return hidden states [B, H]."""
@@ -127,7 +135,7 @@ class LibraryDecoder:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows [b] of the batch only."""
-        self.cache.batch_select_indices(rows)
+        self.cache.reorder_cache(rows)
         self.seen, self.position = self.seen[rows], self.position[rows]
 
     def _forward(self, tokens: Tensor, position: Tensor) -> Tensor:
