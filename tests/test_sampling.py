@@ -1,12 +1,15 @@
 """Sampling: decoders against plain forwards, samples against exact probabilities, shared noise."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from scipy.stats import chisquare
 from torch import Tensor
 from torch.testing import assert_close
@@ -16,17 +19,25 @@ from tests.builders import (
     FAMILIES,
     PAD,
     VOCABULARY,
+    TinyTask,
     as_policy,
     family,
+    make_prepared,
+    make_run,
+    save_model,
     tiny_gpt2,
     tiny_llama,
+    tiny_model,
 )
+from workbench import decoder
 from workbench import sampling as library
-from workbench.decoder import Gpt2Decoder, LibraryDecoder, make_decoder
+from workbench.decoder import Gpt2Decoder, LibraryDecoder, make_decoder, require_faithful
 from workbench.forward import compare
 from workbench.models import Batch
 from workbench.sampling import Samples, choose, pad_right, sample, uniform
 from workbench.seeding import derive, generator
+from workbench.settings import ModelSettings, PrepareSettings
+from workbench.stages.prepare import prepare
 from workbench.types import Draft, Sampling
 
 PROMPTS = [(2, 3), (4, 5, 6, 7), (8, 9, 10), (3, 3)] * 4
@@ -39,14 +50,14 @@ def draw(model: Any, seed: int = 0, cap: int = 6, temperature: float = 1.0) -> S
     return sample(as_policy(model), PROMPTS, sampling, eos=EOS, pad=PAD, noise=noise)
 
 
-def decoded(decoder: Any, tokens: Tensor, length: Tensor, following: Tensor) -> list[Tensor]:
+def decoded(reader: Any, tokens: Tensor, length: Tensor, following: Tensor) -> list[Tensor]:
     """Feed prompts and three tokens, the second row alone for the last; return all hidden states."""
     with torch.no_grad():
-        prefilled = decoder.prefill(tokens, length)
+        prefilled = reader.prefill(tokens, length)
         real = [row[:n] for row, n in zip(prefilled, length.tolist(), strict=True)]
-        states = [decoder.step(following[:, step]) for step in range(2)]
-        decoder.keep(torch.tensor([1]))
-        return [*real, *states, decoder.step(following[1:, 2])]
+        states = [reader.step(following[:, step]) for step in range(2)]
+        reader.keep(torch.tensor([1]))
+        return [*real, *states, reader.step(following[1:, 2])]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +86,27 @@ def test_both_decoders_agree_on_gpt2() -> None:
     general = decoded(LibraryDecoder(as_policy(model)), tokens, length, following)
     for ours, theirs in zip(lean, general, strict=True):
         close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_model_that_says_the_same_token_by_token_is_taken(name: str) -> None:
+    require_faithful(as_policy(family(name)))
+
+
+def test_a_model_that_reads_no_cache_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    given = ModelSettings(path=str(save_model(tiny_model("mamba"), tmp_path / "mamba")))
+    with pytest.raises(ValueError, match="a mamba cannot be sampled from here"):
+        prepare(TinyTask(), PrepareSettings(policy=given), tmp_path, Accelerator(cpu=True), 4)
+
+
+def test_every_run_looks_whether_its_policy_says_the_same_token_by_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llama = save_model(tiny_llama(), tmp_path / "llama")
+    run = make_run(replace(make_prepared(tmp_path), sft=llama), tmp_path / "run")
+    monkeypatch.setattr(decoder, "FAITHFUL", -1.0)
+    with pytest.raises(ValueError, match="a llama cannot be sampled from here"):
+        _ = run.ppo
 
 
 def test_only_a_plain_gpt2_takes_the_lean_decoder() -> None:

@@ -16,6 +16,9 @@ from workbench import gpt2
 from workbench.models import Policy
 from workbench.packing import Packing
 
+FAITHFUL = 0.01
+"""Most that decoded states may differ by, of their length; in full precision rounding is far below."""
+
 LEAST_ROOM, ROOM = 32, 16
 """Columns of the smallest cache, and how many it grows by, so that dropping rows copies little."""
 
@@ -40,6 +43,32 @@ def make_decoder(policy: Policy) -> Decoder:
     """Choose the decoder for the policy's architecture."""
     trunk = policy.model.base_model
     return Gpt2Decoder(trunk) if gpt2.is_plain(trunk) else LibraryDecoder(policy)
+
+
+@torch.no_grad()
+def require_faithful(policy: Policy) -> None:
+    """Refuse a model that says something else token by token than it says of a whole text.
+
+        ‖h' − h‖ ≤ FAITHFUL ‖h‖     h' decoded behind prompts of two lengths, h of a forward pass
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    model = policy.model
+    if gpt2.is_plain(model.base_model):
+        return
+    tokens = torch.arange(16, device=model.device).reshape(2, 8) % model.config.vocab_size
+    row, prompt = torch.arange(2, device=model.device), torch.tensor([2, 5], device=model.device)
+    behind = row[:, None], prompt[:, None] + torch.arange(3, device=model.device)
+    whole = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state[behind]
+    decoder = LibraryDecoder(policy)
+    decoder.prefill(tokens[:, :5], prompt)
+    decoded = torch.stack([decoder.step(token) for token in tokens[behind].T], 1)
+    if (whole - decoded).norm() > FAITHFUL * whole.norm():
+        raise ValueError(
+            f"a {model.config.model_type} cannot be sampled from here: token by token it does not say "
+            "what it says of a whole text; take a policy of another architecture"
+        )
 
 
 class Gpt2Decoder:

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from workbench.checkpoint import Progress, Record, load_checkpoint, save_checkpoint
 from workbench.collapse import DEFAULT_RULE, Collapse, find_collapse, has_diverged
+from workbench.decoder import require_faithful
 from workbench.evaluation import Evaluator, mean
 from workbench.glossary import last_tenth
 from workbench.models import Models, OwnReward, Policy, Scorer
@@ -169,6 +170,7 @@ class Run:
         recipe.initialise(models, self.prepared, self.seed)
         for model in (policy, critic, reference, reward_model):
             model.to(device)
+        require_faithful(policy)
         for frozen in (reference, reward_model):
             frozen.requires_grad_(False)
         models.slow_copies(recipe.needs)

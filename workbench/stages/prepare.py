@@ -7,6 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from workbench.decoder import require_faithful
 from workbench.loading import (
     load_causal,
     load_config,
@@ -238,6 +239,7 @@ class _Workshop:
 
     def _save_policy(self, policy: Policy, target: Path, losses: list[float]) -> dict[str, Any]:
         policy.to(self.accelerator.device)
+        require_faithful(policy)
         with self.accelerator.autocast():
             perplexity = held_out_perplexity(policy, self.task.held_out_texts(), pad=self._pad)
         policy.model.save_pretrained(target)
