@@ -1,5 +1,6 @@
 """Sampling: decoders against plain forwards, samples against exact probabilities, shared noise."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from accelerate import Accelerator
 from scipy.stats import chisquare
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.builders import (
     EOS,
@@ -244,6 +246,24 @@ def test_a_logits_trick_may_keep_what_it_sees_and_change_it() -> None:
     scale = torch.ones(VOCABULARY, requires_grad=True)
     (kept[0].mul_(2) * scale).sum().backward()
     assert scale.grad is not None and scale.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("make", [tiny_gpt2, tiny_llama])
+def test_autocast_casts_each_weight_once_however_many_tokens_are_sampled(make: Any) -> None:
+    model = make()
+    casts: Counter[int] = Counter()
+
+    class Counted(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            is_cast = func in (torch.ops.aten._to_copy.default, torch.ops.aten.to.dtype)
+            if is_cast and args[0].data_ptr() in weights:
+                casts[args[0].data_ptr()] += 1
+            return func(*args, **(kwargs or {}))
+
+    weights = {weight.data_ptr() for weight in model.parameters()}
+    with torch.autocast("cpu", torch.bfloat16), Counted():
+        assert draw(model).mask.shape[1] > 1
+    assert casts and set(casts.values()) == {1}
 
 
 def test_two_policies_share_their_noise() -> None:

@@ -106,7 +106,9 @@ def sample(
     prompt, length = (part.to(device) for part in pad_right(prompts, pad))
     noise = noise.to(device) if noise is not None else None
     readers = [_Reader(model) for model in (policy, guide) if model]
-    with torch.inference_mode() if restrict is None else nullcontext():  # a trick may keep what it sees
+    # A trick may keep what it sees, and autocast keeps no weight that it has cast in inference mode.
+    is_inference = restrict is None and not torch.is_autocast_enabled(device.type)
+    with torch.inference_mode() if is_inference else nullcontext():
         prompt_hidden, *_ = [reader.prefill(prompt, length) for reader in readers]
         steps = _decode(readers, prompt, sampling, eos, noise, restrict)
     return _collect(steps, prompt, length, prompt_hidden.clone(), eos=eos, pad=pad)
