@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from tests.builders import (
     EOS,
     PAD,
     SETTINGS,
+    VOCABULARY,
     ListTracker,
     TinyTask,
     as_policy,
@@ -31,7 +33,7 @@ from workbench import device
 from workbench.device import make_accelerator
 from workbench.experience import minibatches
 from workbench.loading import load_causal, load_scorer
-from workbench.models import Scorer, predicting
+from workbench.models import Batch, Scorer, predicting
 from workbench.optimiser import make_optimiser, take_step
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
@@ -53,6 +55,7 @@ from workbench.stages.supervised import batches, language_batch, warmup_cosine
 from workbench.tasks.base import Demonstration, PreferencePair, Preferences, Respond, Tokens
 from workbench.textbook import textbook_optimisation
 from workbench.training import Run
+from workbench.tricks.initialise.critic_from_reward_model import CriticFromRewardModel
 from workbench.types import Rates
 
 CPU: Any = {"accelerator": Accelerator(cpu=True), "pad": PAD, "seed": 0}
@@ -411,6 +414,22 @@ def test_a_given_model_goes_through_the_whole_pipeline(make: Any, tmp_path: Path
         result = run.train(ListTracker())
         assert result.final["final/collapsed"] in (0.0, 1.0)
         assert all(metrics["stability/nonfinite_count"] == 0 for _, metrics in result.history)
+
+
+def test_tokens_that_the_tokenizer_lacks_are_never_drawn(prepared: Prepared, tmp_path: Path) -> None:
+    # the policy has room for 40 tokens; tokenizer, reward model and critic know 12
+    padded = save_model(tiny_gpt2(2, vocabulary=40), tmp_path / "padded")
+    recipe = VANILLA.plus(CriticFromRewardModel())
+    run = make_run(replace(prepared, sft=padded), tmp_path / "run", recipe)
+    (experience,) = run.ppo.iteration(0, run.prompts(0))
+    rollout, start = experience.rollout, run.ppo.models.reference
+    assert int(rollout.tokens.max()) < VOCABULARY
+    batch = Batch.of(rollout.tokens, rollout.prompt_length, rollout.mask)
+    logits = start.logits(start.states(batch))
+    assert_close(logits, start.model(rollout.tokens).logits[batch.row, batch.at, :VOCABULARY])
+    log_prob = batch.spread(logits.log_softmax(-1).gather(1, batch.target[:, None]).squeeze(1))
+    assert_close(rollout.log_prob, log_prob)
+    assert_close(rollout.behaviour_log_prob, log_prob)
 
 
 # PPO's own loop; its arithmetic is in test_oracle.py.

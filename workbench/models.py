@@ -28,9 +28,18 @@ CHUNK_ELEMENTS = 2**24
 
 
 class Policy(nn.Module):
-    """A causal language model: hidden states of response tokens, and the logits that follow them."""
+    """A causal language model: hidden states of response tokens, and the logits that follow them.
+
+    An output layer often has room for more tokens than the tokenizer has, which another model may not
+    know: the logits are of the tokenizer's alone.
+    """
 
     model: "PreTrainedModel"
+
+    def __init__(self, tokens: int | None = None) -> None:
+        """Make a policy without weights, over so many tokens; None takes all that there is room for."""
+        super().__init__()
+        self._tokens = tokens
 
     def load_weights(self, folder: Path) -> None:
         """Take architecture and weights from a Hugging Face folder."""
@@ -43,18 +52,19 @@ class Policy(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens the logits are of."""
-        return int(self.config.vocab_size)
+        """V, the tokens that the logits are of."""
+        room = int(self.config.vocab_size)
+        return room if self._tokens is None else min(self._tokens, room)
 
     def states(self, batch: "Batch") -> Tensor:
         """Return the hidden states [N, H] that predict the response tokens of a batch."""
         return hidden_at(self.model, batch.wanted)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Map hidden states [..., H] to logits [..., V], as the model's own forward does."""
+        """Map hidden states [..., H] to logits [..., V], as the model's own forward does for these V."""
         config = self.config
         with in_full_precision(hidden):
-            logits = linear(hidden.float(), self.model.get_output_embeddings())
+            logits = linear(hidden.float(), self.model.get_output_embeddings())[..., : self.vocabulary]
         if (scale := getattr(config, "logit_scale", None)) is not None:
             logits = logits * scale
         if (scaling := getattr(config, "logits_scaling", None)) is not None:

@@ -156,7 +156,8 @@ class Run:
     @cached_property
     def ppo(self) -> Ppo:
         """Models, recipe and optimiser, as they start."""
-        policy, critic, reference = Policy(), Scorer(), Policy()
+        vocabulary = self.task.vocabulary
+        policy, critic, reference = Policy(vocabulary), Scorer(), Policy(vocabulary)
         if self.prepared.judge:
             with self.accelerator.autocast():
                 self.task.seat_judge(self.prepared.judge, self.accelerator.device)

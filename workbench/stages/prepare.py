@@ -118,7 +118,7 @@ class _Workshop:
         key = hash_of([given, training.model_dump(), texts, self.settings.seed])
 
         def make(target: Path) -> dict[str, Any]:
-            policy = Policy()
+            policy = Policy(self.task.vocabulary)
             policy.model = load_causal(model.path) if model.path else self._fresh(model)
             steps = training.steps if not model.path else 0
             losses = pretrain(
@@ -136,7 +136,7 @@ class _Workshop:
         key = hash_of([base.name, self.settings.sft.model_dump(), content, self.settings.seed])
 
         def make(target: Path) -> dict[str, Any]:
-            policy = Policy()
+            policy = Policy(self.task.vocabulary)
             policy.load_weights(base)
             losses = fine_tune(
                 policy, demonstrations, self.settings.sft,
@@ -214,7 +214,7 @@ class _Workshop:
         )  # fmt: skip
 
     def _preferences(self, task: Task, sft: Path) -> Preferences:
-        policy = Policy()
+        policy = Policy(self.task.vocabulary)
         policy.load_weights(sft)
         policy.to(self.accelerator.device)
         sampling = Sampling(

@@ -92,6 +92,12 @@ class Task(ABC):
     def preferences(self, respond: Respond) -> Preferences:
         """Return preference pairs; `respond` samples from the SFT policy where a task needs that."""
 
+    @property
+    def vocabulary(self) -> int:
+        """One more than the largest token id; numbers from here on mean nothing."""
+        last: int = max(self.tokenizer.get_vocab().values())
+        return last + 1
+
     def redrawn(self, seed: int) -> "Task":
         """Return this task with another draw of preference pairs; itself where they are given data."""
         return self
