@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerBase
+from transformers import GPT2Config, PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
 from tests.tasks.preference_data import (
@@ -21,7 +21,9 @@ from tests.tasks.preference_data import (
     prompt_rows,
     write_jsonl,
 )
-from workbench.tasks.preferences import Flaw
+from workbench.settings import ModelSettings, PrepareSettings, TrainingSettings
+from workbench.stages.compatibility import require_fit
+from workbench.tasks.preferences import Flaw, PreferencesSettings, PreferencesTask
 from workbench.tasks.preferences.tokenizer import load_given_tokenizer, train_tokenizer
 
 CORPUS = [text for row in prompt_rows() for text in row.values()]
@@ -31,10 +33,12 @@ TEMPLATE = (
 )
 
 
-def given_tokenizer(folder: Path, *, adds_bos: bool = False, **own: Any) -> Path:
+def given_tokenizer(
+    folder: Path, *, adds_bos: bool = False, special: dict[str, Any] | None = None, **own: Any
+) -> Path:
     """Save a byte tokenizer with the special tokens <s>, </s> and what `own` says."""
     tokenizer = train_tokenizer(CORPUS, 258)
-    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
+    tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>", **(special or {})})
     for name, value in own.items():
         setattr(tokenizer, name, value)
     if adds_bos:
@@ -151,6 +155,58 @@ def test_a_chat_template_that_prints_the_date_writes_the_same_on_any_day(
     prompts = {prompt for prompt, _, _ in decoded(today)}
     start = "26 Jul 2024, 26/07 in 2024\n<s><|user|>"
     assert prompts == {f"{start}How do I make {thing}?</s>\n<|assistant|>" for thing in THINGS}
+
+
+TURNS = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% else %}{{ eos_token }}{% endif %}"
+)
+"""Ends a turn with a token of its own, and a dialogue with the tokenizer's, as Phi-3's template does."""
+
+
+def turn_ending_task(tmp_path: Path, **own: Any) -> PreferencesTask:
+    """Make the task with a tokenizer whose chat template is TURNS."""
+    special = {"additional_special_tokens": ["<|end|>"]}
+    folder = given_tokenizer(tmp_path / "tokenizer", special=special, chat_template=TURNS)
+    return make(write_jsonl(tmp_path / "a.jsonl", conversation_rows()), tokenizer=str(folder), **own)
+
+
+def test_an_end_token_that_is_given_ends_every_response(tmp_path: Path) -> None:
+    task = turn_ending_task(tmp_path, end_token="<|end|>")
+    assert task.tokenizer.eos_token == "<|end|>"
+    for prompt, chosen, rejected in decoded(task):
+        assert prompt.endswith("<|end|>\n<|assistant|>") and "</s>" not in prompt
+        assert chosen.startswith("Mix the ") and chosen.endswith(" well.<|end|>")
+        assert rejected == "No idea.<|end|>"
+    assert task.fingerprint() != turn_ending_task(tmp_path).fingerprint()
+
+
+def test_an_end_token_that_the_tokenizer_lacks_is_refused(tmp_path: Path) -> None:
+    sentence = r"unknown end token '<end>' in the tokenizer .*; did you mean '<\|end\|>'\?"
+    with pytest.raises(ValueError, match=sentence):
+        turn_ending_task(tmp_path, end_token="<end>")
+
+
+def test_an_end_token_without_a_given_tokenizer_is_refused(data: Path) -> None:
+    with pytest.raises(
+        ValueError, match="end_token <eot> is a given tokenizer's; set tokenizer as well"
+    ):
+        make(data, end_token="<eot>")
+
+
+def test_settings_without_an_end_token_are_those_from_before_there_was_one() -> None:
+    assert "end_token" not in PreferencesSettings(data="x").model_dump()
+
+
+def test_a_policy_without_sft_that_ends_its_turn_otherwise_is_refused(tmp_path: Path) -> None:
+    GPT2Config(vocab_size=300).save_pretrained(tmp_path / "policy")
+    given = ModelSettings(path=str(tmp_path / "policy"))
+    as_it_is = PrepareSettings(policy=given, sft=TrainingSettings(steps=0))
+    sentence = r"end with <\|end\|> and only then with </s>, .* set end_token: <\|end\|> in the task"
+    with pytest.raises(ValueError, match=sentence):
+        require_fit(turn_ending_task(tmp_path), as_it_is, 8)
+    require_fit(turn_ending_task(tmp_path), PrepareSettings(policy=given), 8)
+    require_fit(turn_ending_task(tmp_path, end_token="<|end|>"), as_it_is, 8)
 
 
 def test_an_end_token_that_an_assistant_writes_itself_drops_the_pair(tmp_path: Path) -> None:

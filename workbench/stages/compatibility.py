@@ -7,6 +7,9 @@ from workbench.loading import load_config, load_vocabulary, require_scorer, text
 from workbench.settings import PrepareSettings
 from workbench.tasks.base import Task, Tokens
 
+DEMONSTRATIONS = 64
+"""Responses to look at for how all of them end."""
+
 TOLERATED_SHARE = 0.1
 """Of a tokenizer's tokens may be numbered otherwise in a copy of it: special ones added or renamed."""
 
@@ -23,6 +26,8 @@ def require_fit(task: Task, settings: PrepareSettings, response_cap: int) -> Non
         require_scorer(settings.policy.path)
     for path in filter(None, (settings.policy.path, settings.reward_model.path)):
         require_one_tokenizer(task, path)
+    if settings.policy.path and settings.sft.steps == 0:
+        require_known_end(task)
     texts = [*task.pretraining_texts(), *task.held_out_texts()]
     texts += [(*example.prompt, *example.response) for example in task.demonstrations()]
     prompts = [*task.train_prompts(), *task.eval_prompts()]
@@ -89,6 +94,25 @@ def _highest_token(task: Task, texts: Sequence[Tokens]) -> int:
     """
     own = int(task.tokenizer.eos_token_id), int(task.tokenizer.pad_token_id)
     return max(*own, *map(max, texts))
+
+
+def require_known_end(task: Task) -> None:
+    """Refuse demonstrations that end with two tokens: a policy without SFT knows the first alone.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    tokenizer, eos = task.tokenizer, task.tokenizer.eos_token_id
+    special = tuple(str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+    responses = [example.response for example in task.demonstrations()]
+    bodies = [response[:-1] for response in responses if response[-1] == eos][:DEMONSTRATIONS]
+    texts = [tokenizer.decode(body).rstrip() for body in bodies]
+    for token in special:
+        if texts and all(text.endswith(token) for text in texts):
+            raise ValueError(
+                f"responses end with {token} and only then with {tokenizer.eos_token}, which a policy "
+                f"without SFT never says; set end_token: {token} in the task, or let sft have steps"
+            )
 
 
 def _capacities(task: Task, settings: PrepareSettings) -> Iterator[tuple[str, float, int]]:

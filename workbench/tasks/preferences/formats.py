@@ -73,7 +73,7 @@ class ChatFormat:
         return self._render(messages, add_generation_prompt=True)
 
     def response(self, messages: Sequence[Message], prompt: str, answer: str) -> str:
-        """Return what the template renders behind the prompt, up to its end-of-sequence token.
+        """Return what the template renders behind the prompt, up to the end token of the turn.
 
         Raises:
             ValueError: if the template refuses the dialogue, or rewrites the prompt.
@@ -82,7 +82,10 @@ class ChatFormat:
         text = self._render(turns, add_generation_prompt=False)
         if not text.startswith(prompt):
             raise ValueError("the tokenizer's chat template rewrites a prompt once it is answered")
-        head, end, _ = text[len(prompt) :].rpartition(str(self.tokenizer.eos_token))
+        eos = str(self.tokenizer.eos_token)
+        head, end, _ = text[len(prompt) :].rpartition(eos)
+        while head.rstrip().endswith(eos):  # a template may end the turn, and then the dialogue
+            head = head.rstrip().removesuffix(eos)
         return head if end else text[len(prompt) :]
 
     def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:

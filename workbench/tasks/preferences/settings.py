@@ -1,8 +1,8 @@
 """Settings of the preferences task: which data, which tokenizer, which lengths, what is held out."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from workbench.settings import ModelSettings, PrepareSettings, Settings
 
@@ -33,6 +33,11 @@ class PreferencesSettings(Settings):
         None,
         description="Hugging Face folder or hub name; a BPE of its own, trained here, if absent",
     )
+    end_token: str | None = Field(
+        None,
+        exclude_if=lambda token: token is None,  # studies from before it existed go on
+        description="ends a response, as a chat model ends its turn; the tokenizer's own if absent",
+    )
     vocabulary_size: int = Field(2048, ge=258, description="tokens of the own BPE; 256 are bytes")
     max_prompt_tokens: int = Field(64, gt=0, description="a longer prompt loses its beginning")
     max_response_tokens: int = Field(64, gt=1, description="cap on a response, its end token included")
@@ -52,3 +57,9 @@ class PreferencesSettings(Settings):
     limit: int | None = Field(None, gt=1, description="most pairs to use, drawn by the seed")
     roles: RoleMarkers = RoleMarkers()
     seed: int = Field(0, description="draws what is held out, and the order")
+
+    @model_validator(mode="after")
+    def _has_end_token(self) -> Self:
+        if self.end_token and not self.tokenizer:
+            raise ValueError(f"end_token {self.end_token} is a given tokenizer's; set tokenizer as well")
+        return self

@@ -45,7 +45,9 @@ class PreferencesTask(PairedTask):
         self.rows = 0
         self.dropped: Counter[Flaw] = Counter()
         self._judge: LearntJudge | None = None
-        given = load_given_tokenizer(settings.tokenizer) if settings.tokenizer else None
+        given = None
+        if settings.tokenizer:
+            given = load_given_tokenizer(settings.tokenizer, settings.end_token)
         train, held_out = self._split(self._read(given), settings.held_out_share)
         judged: list[TextPair] = []
         if settings.judge:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.names import is_local, no_such
+from workbench.names import is_local, no_such, unknown
 from workbench.tasks.preferences.sources import first_sentence
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> "PreTrainedTo
     )
 
 
-def load_given_tokenizer(name: str) -> "PreTrainedTokenizerBase":
+def load_given_tokenizer(name: str, end_token: str | None = None) -> "PreTrainedTokenizerBase":
     """Load a tokenizer and make sure that it can end a response and fill a batch.
+
+    An end token takes the place of the tokenizer's own everywhere.
 
     A given model's embedding has no room for a new token, so a tokenizer without a padding token
     gets one that it has: the unknown token, else one named like padding, else the end-of-sequence
@@ -54,7 +56,8 @@ def load_given_tokenizer(name: str) -> "PreTrainedTokenizerBase":
 
     Raises:
         FileNotFoundError: if the folder is not there, with the nearest one that is.
-        ValueError: if there is no tokenizer in it, or the tokenizer has no end-of-sequence token.
+        ValueError: if there is no tokenizer in it, or the tokenizer has no end-of-sequence token, or
+            not the one that is asked for.
     """
     from transformers import AutoTokenizer
 
@@ -69,6 +72,11 @@ def load_given_tokenizer(name: str) -> "PreTrainedTokenizerBase":
         raise ValueError(f"{name} has no tokenizer to load: {first_sentence(error)}") from None
     if not tokenizer("text", add_special_tokens=False).input_ids:  # a folder with a model only
         raise ValueError(f"{name} has no tokenizer to load: its vocabulary is empty")
+    if end_token:
+        if end_token not in tokenizer.get_vocab():
+            known = map(str, tokenizer.added_tokens_decoder.values())
+            raise ValueError(unknown("end token", end_token, known, where=f"the tokenizer {name}"))
+        tokenizer.eos_token = end_token
     if tokenizer.eos_token_id is None:
         raise ValueError(f"the tokenizer {name} has no end-of-sequence token to end responses with")
     if tokenizer.pad_token_id is None:
