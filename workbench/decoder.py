@@ -57,7 +57,7 @@ def require_faithful(policy: Policy) -> None:
     model = policy.model
     if gpt2.is_plain(model.base_model):
         return
-    tokens = torch.arange(16, device=model.device).reshape(2, 8) % model.config.vocab_size
+    tokens = torch.arange(16, device=model.device).reshape(2, 8) % policy.vocabulary
     row, prompt = torch.arange(2, device=model.device), torch.tensor([2, 5], device=model.device)
     behind = row[:, None], prompt[:, None] + torch.arange(3, device=model.device)
     whole = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state[behind]
