@@ -176,6 +176,7 @@ OF_SETTINGS: Mapping[str, Sequence[Told]] = {
         *(Told(one, "04/vanilla") for one in (FELL, LASTING, FINAL_WIN, FINAL_KL)),
         *(Told(one, "07/kl_penalty") for one in (HELD, FINAL_GOLD)),
         *(Told(one, "08/ppo_max") for one in (HELD, FINAL_GOLD)),
+        *(Told(one, "09/ppo_max") for one in (HELD, GOLD_SHARE, FINAL_GOLD, FINAL_KL)),
     ),
 }
 """By setting other than that."""
