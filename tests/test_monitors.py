@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from tests.builders import (
     ListTracker,
@@ -193,7 +194,7 @@ class Bigram(nn.Module):
         super().__init__()
         self.head = nn.Linear(2, 2, bias=False).double()
         self.head.weight.data = torch.tensor([[p] * 2, [1 - p] * 2], dtype=torch.float64).log()
-        self.config = SimpleNamespace(vocab_size=2)
+        self.config = PreTrainedConfig(vocab_size=2)
 
     def base_model(self, input_ids: Tensor, use_cache: bool) -> Any:
         return SimpleNamespace(last_hidden_state=nn.functional.one_hot(input_ids, 2).double())

@@ -38,7 +38,7 @@ from workbench.forward import compare
 from workbench.models import Batch
 from workbench.sampling import Samples, choose, pad_right, sample, uniform
 from workbench.seeding import derive, generator
-from workbench.settings import ModelSettings, PrepareSettings
+from workbench.settings import ModelSettings, PrepareSettings, RewardModelSettings
 from workbench.stages.prepare import prepare
 from workbench.types import Draft, Sampling
 
@@ -97,8 +97,10 @@ def test_a_model_that_says_the_same_token_by_token_is_taken(name: str) -> None:
 
 def test_a_model_that_reads_no_cache_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     given = ModelSettings(path=str(save_model(tiny_model("mamba"), tmp_path / "mamba")))
+    scored = RewardModelSettings(path=str(make_prepared(tmp_path / "other").reward_model))
+    settings = PrepareSettings(policy=given, reward_model=scored)
     with pytest.raises(ValueError, match="a mamba cannot be sampled from here"):
-        prepare(TinyTask(), PrepareSettings(policy=given), tmp_path, Accelerator(cpu=True), 4)
+        prepare(TinyTask(), settings, tmp_path, Accelerator(cpu=True), 4)
 
 
 def test_every_run_looks_whether_its_policy_says_the_same_token_by_token(

@@ -174,13 +174,15 @@ def states(trials: SearchTrials) -> list[str]:
     return [status.state for status in trials.status()]
 
 
-def train(trials: SearchTrials, claim: Claim, gold: float, *, ease: float = 0.0) -> list[int]:
+def train(
+    trials: SearchTrials, claim: Claim, gold: float, kl: float = 1.0, *, ease: float = 0.0
+) -> list[int]:
     """Pass a proposal's seeds with one result, seed 0 with so much more gold; return the seeds."""
     seeds = []
     while not claim.is_over:
         seeds.append(claim.cell.seed)
         more = ease if claim.cell.seed == 0 else 0.0
-        final = {"final/gold": gold + more, "final/win_rate": 0.5, "final/kl_to_sft": 1.0}
+        final = {"final/gold": gold + more, "final/win_rate": 0.5, "final/kl_to_sft": kl}
         trials.record(claim, Outcome("ok", final, None, 4))
     return seeds
 

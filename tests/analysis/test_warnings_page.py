@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.loading import load
+from analysis.traces import ITERATION
 from analysis.warnings.ranking import ranking
 
 ROOT = Path(__file__).parents[2]
@@ -27,5 +28,9 @@ def test_the_page_tells_of_the_example_what_its_runs_say(tmp_path: Path) -> None
     said = [text for text in page.splitlines() if " of 5 | " in text]
     assert len(said) == 9 and set(said) <= set(rows)
     assert f"8 of its {len(table) - 1} monitors" in page
-    over, within = table["beats_iteration"].astype(bool).sum(), (table["within_over_low"] > 0).sum()
-    assert f"{over} monitors beat it over both arms, {within} within one" in " ".join(page.split())
+    own = table[~table["judged"].astype(bool) & (table["monitor"] != ITERATION)]
+    over, within = own["beats_iteration"].astype(bool).sum(), (own["within_over_low"] > 0).sum()
+    beaten = (
+        f"of the {len(own)} that do not ask the judge {over} beat it over both arms, {within} within one"
+    )
+    assert beaten in " ".join(page.split())
