@@ -1,7 +1,9 @@
 import io
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from analysis.loading import load
 from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, write_store
 from workbench import cli
+
+Make = Callable[[Plan], str]
 
 
 def printed(*names: str, uri: str, metrics: tuple[str, ...] = ()) -> str:
@@ -35,7 +39,9 @@ def test_the_arm_that_is_named_first_is_what_others_are_compared_with(quickstart
     assert other["arm"] == "vanilla"
 
 
-def test_two_studies_are_compared_arm_by_arm_over_shared_seeds(make_store, template, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_two_studies_are_compared_arm_by_arm_over_shared_seeds(
+    make_store: Make, template: Path, tmp_path: Path
+) -> None:
     uri = make_store(QUICKSTART)
     after = Plan({"ppo_max": Arm(gain=1.5), "new": Arm()}, seeds=(2, 3, 4, 5), name="after")
     write_store(after, tmp_path / "store", template)
@@ -49,7 +55,7 @@ def test_two_studies_are_compared_arm_by_arm_over_shared_seeds(make_store, templ
         terminal.compared(["demo", "new"], uri)
 
 
-def test_what_two_studies_do_not_share_is_said(make_store, template, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_what_two_studies_do_not_share_is_said(make_store: Make, template: Path, tmp_path: Path) -> None:
     uri = make_store(QUICKSTART)
     write_store(replace(QUICKSTART, name="short", iterations=40), tmp_path / "store", template)
     expected = "demo and short differ in ppo.iterations: 60 and 40."
@@ -71,7 +77,7 @@ def test_hashes_tell_of_recipes_and_settings_that_differ(study: Study) -> None:
         assert list(terminal.differences(one, other)) == [f"a and b differ in {what}."]
 
 
-def test_a_study_without_a_run_that_ended_says_so(make_store) -> None:  # type: ignore[no-untyped-def]
+def test_a_study_without_a_run_that_ended_says_so(make_store: Make) -> None:
     every = [f"{arm}/s{seed}" for arm in QUICKSTART.arms for seed in QUICKSTART.seeds]
     uri = make_store(replace(QUICKSTART, stop=dict.fromkeys(every, 20)))
     expected = "no run of demo has ended yet; `workbench status demo` says how far they are"
@@ -81,21 +87,21 @@ def test_a_study_without_a_run_that_ended_says_so(make_store) -> None:  # type: 
         arm_table(load("demo", uri), ["final/gold"])
 
 
-def test_arms_that_share_no_seed_are_said_to(make_store) -> None:  # type: ignore[no-untyped-def]
+def test_arms_that_share_no_seed_are_said_to(make_store: Make) -> None:
     stopped = {f"vanilla/s{seed}": 20 for seed in QUICKSTART.seeds}
     uri = make_store(replace(QUICKSTART, stop=stopped))
     with pytest.raises(ValueError, match=r"^the arms of demo have no seed in common at which both have"):
         terminal.compared(["demo"], uri)
 
 
-def test_where_there_is_no_interval_and_no_note_none_is_printed(make_store) -> None:  # type: ignore[no-untyped-def]
+def test_where_there_is_no_interval_and_no_note_none_is_printed(make_store: Make) -> None:
     page = printed("demo", uri=make_store(replace(QUICKSTART, seeds=(0,))), metrics=("final/gold",))
     row = page.splitlines()[1]
     assert "– to –" not in row and "–" in row
     assert page.endswith("this may be chance).\n")
 
 
-def test_runs_that_have_not_ended_are_not_compared(make_store) -> None:  # type: ignore[no-untyped-def]
+def test_runs_that_have_not_ended_are_not_compared(make_store: Make) -> None:
     uri = make_store(replace(QUICKSTART, stop={"ppo_max/s1": 20}, failed={"vanilla/s0": "lost"}))
     found = terminal.compared(["demo"], uri, ["final/gold", "mean/eval/gold", "policy/kl_to_sft"])
     assert found.table["n"].tolist() == [3, 3, 3]
