@@ -68,6 +68,8 @@ def importances(study: Study, metric: str) -> pd.DataFrame:
         return pd.DataFrame(columns=IMPORTANCE_COLUMNS)
     names = list(dict.fromkeys(name for point in points for name in point))
     names = [name for name in names if len({p[name] for p in points if name in p}) > 1]
+    if not names:
+        return pd.DataFrame(columns=IMPORTANCE_COLUMNS)
     table = _fanova_by_group(study, metric, points, objective, names).reindex(names)
     ped = dict.fromkeys(names, math.nan)
     if len(objective) >= MIN_FOR_BEST:

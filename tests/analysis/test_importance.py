@@ -57,6 +57,12 @@ def test_what_only_noise_moves_is_not_explained_and_said_to_be_noise() -> None:
     assert all("its importance is noise" in sentence for sentence in said)
 
 
+def test_a_search_in_which_nothing_varied_has_no_importances() -> None:
+    params = {f"t{i}": {"trick.adam": "true", "adam.rate": "0.1"} for i in range(25)}
+    study = made_study({GOLD: np.arange(25.0)[None]}, list(params), design=SEARCH, params=params)
+    assert len(importance.importances(study, GOLD)) == 0
+
+
 def test_what_is_explained_is_said_with_its_share(search: Study) -> None:
     table = importance.importances(search, GOLD).set_index("parameter", drop=False)
     assert (table["explained"] > 0.5).all()
