@@ -117,7 +117,7 @@ def make_plan(
     settings = {
         "task": {"name": study.task.name, **task_settings(study.task).model_dump()},
         "prepare": study.prepare.model_dump(exclude=unchosen),
-        "ppo": study.ppo.model_dump(exclude={"checkpoint_every"}),
+        "ppo": study.ppo.model_dump(exclude=study.ppo.IDLE),
         "collapse": study.collapse.model_dump(exclude_defaults=True),
         "prune": study.prune.model_dump() if study.prune else {},
         "search": study.search.model_dump(exclude={"trials"}) if study.search else {},

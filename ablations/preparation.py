@@ -54,10 +54,11 @@ def prepare_models(folder: StudyFolder, plan: Plan, task: Task | None) -> Prepar
     task, accelerator = task or make_task(study.task), make_accelerator(plan.device)
     say(task.summary())
     recipe, seed = next(iter(study.recipes.values())), study.seeds[0]
-    settings = study.prepare.for_run(seed)
-    prepared = prepare(task, settings, folder.home, accelerator, study.ppo.max_response_tokens)
+    settings, ppo = study.prepare.for_run(seed), study.ppo
+    cap, rows = ppo.max_response_tokens, ppo.micro_batch_size
+    prepared = prepare(task, settings, folder.home, accelerator, cap, rows)
     seconds = time.monotonic() - start
-    run = Run(task, recipe, study.ppo, prepared, seed, folder.path, accelerator)
+    run = Run(task, recipe, ppo, prepared, seed, folder.path, accelerator)
     folder.write_prepared(prepared, run.evaluator.facts(), seconds)
     written = folder.read_prepared()
     if written is None:

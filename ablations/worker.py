@@ -185,10 +185,11 @@ class Worker:
         study = self.plan.study
         if not study.prepare.is_per_run:
             return self._prepared
-        models, cap = study.prepare.for_run(cell.seed), study.ppo.max_response_tokens
+        models, home, ppo = study.prepare.for_run(cell.seed), self.folder.home, study.ppo
+        cap, rows = ppo.max_response_tokens, ppo.micro_batch_size
         try:
             with self.stop.at_once():
-                return prepare(self._task, models, self.folder.home, self._accelerator, cap)
+                return prepare(self._task, models, home, self._accelerator, cap, rows)
         except (OSError, SafetensorError) as error:  # no fault of the cell: perhaps the disk is full
             sentence = CANNOT_PREPARE.format(cell=cell.name, why=one_sentence(error))
             raise CheckpointError(sentence) from error

@@ -33,7 +33,7 @@ from workbench import device
 from workbench.device import make_accelerator
 from workbench.experience import minibatches
 from workbench.loading import load_causal, load_scorer
-from workbench.models import Batch, Scorer, predicting
+from workbench.models import Batch, Scorer
 from workbench.optimiser import make_optimiser, take_step
 from workbench.recipes.ppo_max import PPO_MAX
 from workbench.recipes.vanilla import VANILLA
@@ -115,17 +115,17 @@ def test_held_out_texts_are_read_by_the_trunk_together_and_their_logits_made_in_
 ) -> None:
     policy, texts = as_policy(tiny_gpt2()), TinyTask().held_out_texts()  # six of seven tokens
     expected = held_out_nats(policy, texts, pad=PAD)
-    rows, chunks, logits = [], [], policy.logits
+    rows, chunks, logits, predicting = [], [], policy.logits, policy.predicting
 
-    def read(model: Any, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def read(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         rows.append(len(tokens))
-        return predicting(model, tokens, mask)
+        return predicting(tokens, mask)
 
     def listed(hidden: Tensor) -> Tensor:
         chunks.append(len(hidden))
         return logits(hidden)
 
-    monkeypatch.setattr(pretraining, "predicting", read)
+    monkeypatch.setattr(policy, "predicting", read)
     monkeypatch.setattr(policy, "logits", listed)
     monkeypatch.setattr(pretraining, "CHUNK_ELEMENTS", 10 * policy.vocabulary)
     monkeypatch.setattr(pretraining, "TRUNK_TOKENS", 3 * 7)

@@ -1,4 +1,8 @@
-"""Logits with gradient, a chunk at a time where all of them together would fill the memory."""
+"""A batch piece by piece where the whole would fill the memory: rows that a model reads, and logits.
+
+Where a gradient is needed, a piece is made, left, and made again for the gradient: what comes out is
+that of the whole batch, to rounding, and every loss and trick sees the whole batch.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,6 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from workbench.packing import Wanted
 
 T = TypeVar("T")
 
@@ -32,3 +38,20 @@ def in_chunks(function: Callable[[Tensor, slice], T], hidden: Tensor, vocabulary
         checkpoint(function, part, slice(i * size, (i + 1) * size), use_reentrant=False)
         for i, part in enumerate(torch.split(hidden, size))
     ]
+
+
+def by_rows(read: Callable[[Wanted], Tensor], wanted: Wanted, size: int) -> Tensor:
+    """Read so many rows of a batch at a time; with a gradient, no more than that is kept for it.
+
+    Args:
+        read: hidden states at the wanted tokens. It is called a second time for the gradient, with
+            the random numbers of the first.
+        wanted: N tokens.
+        size: rows at a time.
+    Returns:
+        [N, H].
+    """
+    parts = wanted.parts(size)
+    states = [checkpoint(read, part, use_reentrant=False) for _, part in parts]
+    place = torch.cat([index for index, _ in parts])
+    return torch.cat(states).index_select(0, place.argsort())

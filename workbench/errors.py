@@ -3,6 +3,7 @@
 from typing import TypeGuard
 
 OURS = ("workbench", "ablations", "analysis")
+FULL_CARD = "the GPU is full; --set ppo.micro_batch_size=4 lets models read fewer rows at a time"
 
 
 def is_expected(error: BaseException) -> bool:
@@ -12,8 +13,9 @@ def is_expected(error: BaseException) -> bool:
 
 
 def is_plain(error: BaseException) -> bool:
-    """Say whether an error's sentence is enough: it is expected, or about a file or a missing thing."""
-    return is_expected(error) or _is_of_a_file(error) or type(error) is LookupError
+    """Say whether an error's sentence is enough: it is expected, or about a file, room or lookup."""
+    is_known = _is_of_a_file(error) or _is_of_a_full_card(error) or type(error) is LookupError
+    return is_expected(error) or is_known
 
 
 def one_sentence(error: BaseException) -> str:
@@ -21,9 +23,15 @@ def one_sentence(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if _is_of_a_file(error):
         message = f"cannot use {error.filename}: {error.strerror}"
+    if _is_of_a_full_card(error):
+        message = f"{FULL_CARD} ({'. '.join(message.split('. ')[:2])})"
     text = message if message and is_plain(error) else f"{type(error).__name__}: {message}"
     return text if len(text) <= 500 else text[:499] + "…"
 
 
 def _is_of_a_file(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.filename is not None and bool(error.strerror)
+
+
+def _is_of_a_full_card(error: BaseException) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"  # torch's, which takes a second to import

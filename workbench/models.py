@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from workbench import gpt2
 from workbench.arithmetic import linear
-from workbench.chunks import in_chunks
+from workbench.chunks import by_rows, in_chunks
 from workbench.loading import load_causal, load_scorer, scorer_on, text_config
 from workbench.packing import Rows, Wanted
 from workbench.parallel import process
@@ -27,28 +27,62 @@ CHUNK_ELEMENTS = 2**24
 """Logits held at a time where no gradient is needed: 64 MiB in float32, whatever the vocabulary."""
 
 
-class Policy(nn.Module):
+class Wrapper(nn.Module):
+    """A Hugging Face model that is read at chosen tokens.
+
+    Attributes:
+        model: the library's.
+        rows_at_once: how many rows of a batch it reads at a time; None for all.
+    """
+
+    model: "PreTrainedModel"
+
+    def __init__(self, rows_at_once: int | None = None) -> None:
+        """Make a wrapper without a model."""
+        super().__init__()
+        self.rows_at_once = rows_at_once
+
+    @property
+    def config(self) -> "PreTrainedConfig":
+        """The part of the model's configuration that is about text."""
+        return text_config(self.model.config)
+
+    def hidden_at(self, wanted: Wanted) -> Tensor:
+        """Compute the last hidden states [N, H] at the wanted tokens."""
+        if self.rows_at_once is None or self.rows_at_once >= len(wanted.rows.length):
+            return self._read(wanted)
+        return by_rows(self._read, wanted, self.rows_at_once)
+
+    def predicting(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden states [N, H] that predict the masked tokens [B, L], and these [N]."""
+        row, at = mask[:, 1:].nonzero(as_tuple=True)
+        column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        length = torch.where(mask, column, 0).amax(1)
+        return self.hidden_at(Rows(tokens, length).choose(row, at)), tokens[row, at + 1]
+
+    def _read(self, wanted: Wanted) -> Tensor:
+        trunk = self.model.base_model
+        if gpt2.is_plain(trunk):
+            return gpt2.states_at(trunk, wanted)
+        states: Tensor = trunk(input_ids=wanted.rows.tokens, use_cache=False).last_hidden_state
+        return states[wanted.row, wanted.at]
+
+
+class Policy(Wrapper):
     """A causal language model: hidden states of response tokens, and the logits that follow them.
 
     An output layer often has room for more tokens than the tokenizer has, which another model may not
     know: the logits are of the tokenizer's alone.
     """
 
-    model: "PreTrainedModel"
-
-    def __init__(self, tokens: int | None = None) -> None:
+    def __init__(self, tokens: int | None = None, rows_at_once: int | None = None) -> None:
         """Make a policy without weights, over so many tokens; None takes all that there is room for."""
-        super().__init__()
+        super().__init__(rows_at_once)
         self._tokens = tokens
 
     def load_weights(self, folder: Path) -> None:
         """Take architecture and weights from a Hugging Face folder."""
         self.model = load_causal(folder)
-
-    @property
-    def config(self) -> "PreTrainedConfig":
-        """The part of the model's configuration that is about text."""
-        return text_config(self.model.config)
 
     @property
     def vocabulary(self) -> int:
@@ -58,7 +92,7 @@ class Policy(nn.Module):
 
     def states(self, batch: "Batch") -> Tensor:
         """Return the hidden states [N, H] that predict the response tokens of a batch."""
-        return hidden_at(self.model, batch.wanted)
+        return self.hidden_at(batch.wanted)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Map hidden states [..., H] to logits [..., V], as the model's own forward does for these V."""
@@ -82,18 +116,11 @@ class Policy(nn.Module):
         Returns:
             scalar, in nats per token.
         """
-        return language_loss(self.model, self.logits, tokens, mask)
+        return language_loss(self, self.logits, tokens, mask)
 
 
-class Scorer(nn.Module):
+class Scorer(Wrapper):
     """A trunk with a linear head: the critic on every token, the reward model on a text's last one."""
-
-    model: "PreTrainedModel"
-
-    @property
-    def config(self) -> "PreTrainedConfig":
-        """The part of the model's configuration that is about text."""
-        return text_config(self.model.config)
 
     def load_weights(self, folder: Path) -> None:
         """Take architecture, trunk and head from a Hugging Face sequence-classification folder."""
@@ -127,7 +154,7 @@ class Scorer(nn.Module):
 
     def heads(self, wanted: Wanted) -> Tensor:
         """Return the head's output [N] at the wanted tokens."""
-        hidden = hidden_at(self.model, wanted)
+        hidden = self.hidden_at(wanted)
         with in_full_precision(hidden):
             value: Tensor = self.model.score(hidden.float())
         return value.squeeze(-1)
@@ -210,34 +237,17 @@ def in_full_precision(hidden: Tensor) -> torch.autocast:
     return torch.autocast(hidden.device.type, enabled=False)
 
 
-def hidden_at(model: "PreTrainedModel", wanted: Wanted) -> Tensor:
-    """Compute the last hidden states [N, H] at the wanted tokens."""
-    trunk = model.base_model
-    if gpt2.is_plain(trunk):
-        return gpt2.states_at(trunk, wanted)
-    states: Tensor = trunk(input_ids=wanted.rows.tokens, use_cache=False).last_hidden_state
-    return states[wanted.row, wanted.at]
-
-
 def language_loss(
-    model: "PreTrainedModel", logits: Callable[[Tensor], Tensor], tokens: Tensor, mask: Tensor
+    wrapper: Wrapper, logits: Callable[[Tensor], Tensor], tokens: Tensor, mask: Tensor
 ) -> Tensor:
     """Return the mean cross-entropy of the masked tokens, given an output layer for hidden states."""
-    states, target = predicting(model, tokens, mask)
+    states, target = wrapper.predicting(tokens, mask)
 
     def nats(hidden: Tensor, rows: slice) -> Tensor:
         return nn.functional.cross_entropy(logits(hidden).float(), target[rows], reduction="sum")
 
-    vocabulary = int(text_config(model.config).vocab_size)
+    vocabulary = int(wrapper.config.vocab_size)
     return torch.stack(in_chunks(nats, states, vocabulary)).sum() / len(target)
-
-
-def predicting(model: "PreTrainedModel", tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the hidden states [N, H] that predict the masked tokens [B, L], and those tokens [N]."""
-    row, at = mask[:, 1:].nonzero(as_tuple=True)
-    column = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    length = torch.where(mask, column, 0).amax(1)
-    return hidden_at(model, Rows(tokens, length).choose(row, at)), tokens[row, at + 1]
 
 
 @dataclass

@@ -164,3 +164,17 @@ class Wanted:
     def chosen(self) -> Chosen:
         """Where they stand without padding; worked out once for all models that are asked."""
         return self.rows.packing.choose(self.row, self.at)
+
+    def parts(self, size: int) -> list[tuple[Tensor, "Wanted"]]:
+        """Split it by rows, `size` of similar length at a time: which of the N tokens, and those.
+
+        Rows of which nothing is wanted make no part.
+        """
+        order = self.rows.length.argsort(descending=True, stable=True)
+        place, found = order.argsort()[self.row], []
+        for number, block in enumerate(torch.split(order, size)):
+            index = (place // size == number).nonzero().squeeze(1)
+            length = self.rows.length[block]
+            rows = Rows(self.rows.tokens[block, : int(length.max())], length)
+            found.append((index, rows.choose(place[index] % size, self.at[index])))
+        return [(index, part) for index, part in found if len(index)]

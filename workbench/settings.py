@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -87,7 +87,13 @@ class PrepareSettings(Settings):
 
 
 class PpoSettings(Settings):
-    """What PPO does besides its tricks; the same for every arm of a study."""
+    """What PPO does besides its tricks; the same for every arm of a study.
+
+    Attributes:
+        IDLE: settings that decide no numbers, so that a run goes on when they were changed.
+    """
+
+    IDLE: ClassVar[set[str]] = {"checkpoint_every", "micro_batch_size"}
 
     iterations: int = Field(150, gt=0, description="PPO iterations")
     rollout_size: int = Field(128, gt=1, description="responses per iteration")
@@ -100,6 +106,11 @@ class PpoSettings(Settings):
     eval_every: int = Field(5, gt=0, description="iterations between evaluations on held-out prompts")
     eval_prompts: int = Field(128, gt=0, description="held-out prompts per evaluation")
     checkpoint_every: int = Field(20, gt=0, description="iterations between checkpoints")
+    micro_batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="rows that a model reads at a time, also where it is prepared; else all",
+    )
 
     @model_validator(mode="after")
     def _minibatch_divides_rollout(self) -> Self:

@@ -57,7 +57,8 @@ def train_one(
     say(task.summary())
     say(recipe.stillness(ppo.iterations))
     models = prepare_settings.for_run(seed)
-    prepared = prepare(task, models, home, accelerator, ppo.max_response_tokens)
+    cap, rows = ppo.max_response_tokens, ppo.micro_batch_size
+    prepared = prepare(task, models, home, accelerator, cap, rows)
     run = Run(
         task, recipe, ppo, prepared, seed, home / EXPERIMENT, accelerator, collapse_rule, pruner
     )  # fmt: skip

@@ -156,13 +156,13 @@ class Run:
     @cached_property
     def ppo(self) -> Ppo:
         """Models, recipe and optimiser, as they start."""
-        vocabulary = self.task.vocabulary
-        policy, critic, reference = Policy(vocabulary), Scorer(), Policy(vocabulary)
+        vocabulary, rows = self.task.vocabulary, self.settings.micro_batch_size
+        policy, reference = Policy(vocabulary, rows), Policy(vocabulary, rows)
         if self.prepared.judge:
             with self.accelerator.autocast():
                 self.task.seat_judge(self.prepared.judge, self.accelerator.device)
         own_reward = self.task.own_reward
-        reward_model = OwnReward(own_reward) if own_reward else Scorer()
+        critic, reward_model = Scorer(rows), OwnReward(own_reward) if own_reward else Scorer(rows)
         reference.load_weights(self.prepared.sft)
         reward_model.load_weights(self.prepared.reward_model)
         models = Models(policy, critic, reference, reward_model)
@@ -198,7 +198,7 @@ class Run:
             self.seed,
             self.task.fingerprint(),
         ]
-        parts.append(self.settings.model_dump_json(exclude={"checkpoint_every"}))
+        parts.append(self.settings.model_dump_json(exclude=PpoSettings.IDLE))
         rule = self.collapse_rule.model_dump(exclude_defaults=True)
         prune = self.pruner.settings.model_dump() if self.pruner else {}
         parts += [part for part in (rule, prune) if part]  # runs from before there were these go on

@@ -63,7 +63,12 @@ class Prepared:
 
 
 def prepare(
-    task: Task, settings: PrepareSettings, home: Path, accelerator: Accelerator, response_cap: int
+    task: Task,
+    settings: PrepareSettings,
+    home: Path,
+    accelerator: Accelerator,
+    response_cap: int,
+    rows_at_once: int | None = None,
 ) -> Prepared:
     """Run the three stages, or take from the cache what was made before; a learnt judge's as well.
 
@@ -76,16 +81,16 @@ def prepare(
         home: folder of the cache.
         accelerator: device and precision.
         response_cap: cap on responses sampled for preference pairs.
+        rows_at_once: sequences that a model reads at a time; None for all of a batch.
     Raises:
         FileNotFoundError: if a given model folder is not there.
         ValueError: if a stage has no data.
     """
-    workshop = _Workshop(task, settings, home / "prepared", accelerator, response_cap)
-    stages = workshop.stages()
+    place = home / "prepared", accelerator, response_cap, rows_at_once
+    stages = _Workshop(task, settings, *place).stages()
     folders, judge = dict(stages), None
     if plan := task.judge_plan:
-        workshop = _Workshop(plan.task, plan.settings, home / "prepared", accelerator, response_cap)
-        judge = folders["judge"] = workshop.stages()["reward_model"]
+        judge = folders["judge"] = _Workshop(plan.task, plan.settings, *place).stages()["reward_model"]
     facts = {stage: facts_of(folder) for stage, folder in folders.items()}
     fingerprint = hash_of([folder.name for folder in folders.values()])
     base, sft, reward_model = stages.values()
@@ -100,6 +105,7 @@ class _Workshop:
     folder: Path
     accelerator: Accelerator
     response_cap: int
+    rows_at_once: int | None
 
     def stages(self) -> dict[str, Path]:
         """Make the models, one from the other, if they fit; return their folders by stage."""
@@ -118,7 +124,7 @@ class _Workshop:
         key = hash_of([given, training.model_dump(), texts, self.settings.seed])
 
         def make(target: Path) -> dict[str, Any]:
-            policy = Policy(self.task.vocabulary)
+            policy = self._policy()
             policy.model = load_causal(model.path) if model.path else self._fresh(model)
             steps = training.steps if not model.path else 0
             losses = pretrain(
@@ -136,7 +142,7 @@ class _Workshop:
         key = hash_of([base.name, self.settings.sft.model_dump(), content, self.settings.seed])
 
         def make(target: Path) -> dict[str, Any]:
-            policy = Policy(self.task.vocabulary)
+            policy = self._policy()
             policy.load_weights(base)
             losses = fine_tune(
                 policy, demonstrations, self.settings.sft,
@@ -164,7 +170,7 @@ class _Workshop:
 
         def make(target: Path) -> dict[str, Any]:
             preferences = self._preferences(task, sft)
-            scorer = Scorer()
+            scorer = Scorer(self.rows_at_once)
             training = RewardModelTraining([], [])
             if settings.path:
                 scorer.model = load_scorer(settings.path).to(self.accelerator.device)
@@ -206,6 +212,9 @@ class _Workshop:
     def _pad(self) -> int:
         return int(self.task.tokenizer.pad_token_id)
 
+    def _policy(self) -> Policy:
+        return Policy(self.task.vocabulary, self.rows_at_once)
+
     def _fresh(self, model: ModelSettings) -> Any:
         return small_gpt2(
             vocabulary=len(self.task.tokenizer), context=model.context, width=model.width,
@@ -214,7 +223,7 @@ class _Workshop:
         )  # fmt: skip
 
     def _preferences(self, task: Task, sft: Path) -> Preferences:
-        policy = Policy(self.task.vocabulary)
+        policy = self._policy()
         policy.load_weights(sft)
         policy.to(self.accelerator.device)
         sampling = Sampling(

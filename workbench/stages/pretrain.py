@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from workbench.models import CHUNK_ELEMENTS, Policy, predicting
+from workbench.models import CHUNK_ELEMENTS, Policy
 from workbench.settings import TrainingSettings
 from workbench.stages.supervised import batches, fit, language_batch
 from workbench.tasks.base import Tokens
@@ -80,7 +80,7 @@ def held_out_nats(policy: Policy, texts: Sequence[Tokens], *, pad: int) -> tuple
     for first in range(0, len(texts), batch_size):
         part = texts[first : first + batch_size]
         tokens, mask = (t.to(device) for t in language_batch(part, [1] * len(part), pad))
-        states, target = predicting(policy.model, tokens, mask)
+        states, target = policy.predicting(tokens, mask)
         wanted = torch.split(target, chunk)
         chunks = zip(torch.split(states, chunk), wanted, strict=True)
         means = [cross_entropy(policy.logits(hidden).float(), token) for hidden, token in chunks]

@@ -153,4 +153,4 @@ def measure(
 def _language_term(scorer: Scorer, rows: Sequence[Tokens], starts: list[int], pad: int) -> Tensor:
     embeddings = scorer.model.base_model.get_input_embeddings().weight
     tokens, mask = (part.to(scorer.model.device) for part in language_batch(rows, starts, pad))
-    return language_loss(scorer.model, lambda states: states @ embeddings.T, tokens, mask)
+    return language_loss(scorer, lambda states: states @ embeddings.T, tokens, mask)
