@@ -1,7 +1,8 @@
-"""Save a chart view in MLflow: curves grouped by arm, in the sections of a stability report.
+"""Dress a study for MLflow's pages: a view of its curves by arm, and runs in the colours of the figures.
 
-A saved view is an experiment tag that MLflow's pages read and write; its form is not documented
-(measured with 3.17.2), so that nothing depends on it: where it cannot be written, a warning is logged.
+A saved view is an experiment tag that MLflow's pages read and write, a run's colour a tag of the run;
+their form is not documented (measured with 3.17.2), so that nothing depends on it: where they cannot be
+written, a warning is logged.
 """
 
 import base64
@@ -16,11 +17,16 @@ from mlflow.exceptions import MlflowException
 
 from analysis import store
 from analysis.page.links import CHART_VIEW, VIEW_SUFFIX
+from analysis.selection import MAX_ARMS, OKABE_ITO
 from workbench.glossary import PAPER_FOUR
 
 MAX_TAG = 20_000
 """Longest value that MLflow takes for an experiment's tag."""
 
+MAX_RUNS = 50_000
+"""Most runs that MLflow looks up at a time."""
+
+_COLOUR = "mlflow.runColor"
 _LOG = logging.getLogger(__name__)
 
 _SECTIONS = {
@@ -45,8 +51,7 @@ def write_chart_view(study: str, tracking_uri: str) -> str:
     """Save the view as a tag of the study's experiment; return the suffix of its address.
 
     Returns:
-        `?compareRunsMode=CHART&viewStateShareKey=…`, to follow `#/experiments/<id>/runs`; "" where
-        the view could not be saved.
+        what follows `#/experiments/<id>/runs`; "" where the view could not be saved.
     Raises:
         ValueError: if the store is missing.
     """
@@ -64,6 +69,26 @@ def write_chart_view(study: str, tracking_uri: str) -> str:
         _LOG.warning("the chart view could not be saved: %s", error)
         return ""
     return VIEW_SUFFIX
+
+
+def colour_runs(study: str, tracking_uri: str) -> None:
+    """Give each run the colour of its arm in the figures, unless it has been given one.
+
+    A study of more arms than figures draw keeps MLflow's own colours.
+    """
+    client = MlflowClient(tracking_uri)
+    try:
+        experiment = client.get_experiment_by_name(study)
+        arms = json.loads(experiment.tags["workbench.study"]).get("arms", ())
+        if len(arms) > MAX_ARMS:
+            return
+        colours = dict(zip(arms, OKABE_ITO, strict=False))
+        where = f"tags.`{_COLOUR}` IS NULL"
+        for run in client.search_runs([experiment.experiment_id], where, max_results=MAX_RUNS):
+            if colour := colours.get(run.data.params.get("arm")):
+                client.set_tag(run.info.run_id, _COLOUR, colour)
+    except (MlflowException, OSError) as error:
+        _LOG.warning("the colours of arms could not be saved: %s", error)
 
 
 def view_tag(metrics: frozenset[str], now_ms: int) -> str:

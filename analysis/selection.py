@@ -13,7 +13,8 @@ MAX_ARMS = 8
 RANKED_BY = ("final/gold", "final/win_rate", "final/proxy")
 """Of these the first that was recorded says which arms are best and worst; higher is better in all."""
 
-_OKABE_ITO = (*("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"),)
+OKABE_ITO = (*("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"),)
+"""Colours of arms, by place among those that figures draw; the colour-blind can tell them apart."""
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -70,8 +71,8 @@ def _place(study: Study, arm: str) -> int:
 
 
 def colour(study: Study, arm: str) -> str:
-    """Return an arm's colour, from the palette of Okabe and Ito, which the colour-blind can tell."""
-    return _OKABE_ITO[_place(study, arm)]
+    """Return an arm's colour, from the palette of Okabe and Ito."""
+    return OKABE_ITO[_place(study, arm)]
 
 
 def dashes(study: Study, arm: str) -> Any:

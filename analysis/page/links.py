@@ -10,7 +10,10 @@ UI = "http://127.0.0.1:5000"
 CHART_VIEW = "workbench-arms"
 """Key of the saved view that shows the curves grouped by arm."""
 
-VIEW_SUFFIX = f"?compareRunsMode=CHART&viewStateShareKey={CHART_VIEW}"
+_TRAINING = "workflowType=machine_learning"
+"""Opens the pages on training, where MLflow would show those on agents first."""
+
+VIEW_SUFFIX = f"?compareRunsMode=CHART&viewStateShareKey={CHART_VIEW}&{_TRAINING}"
 
 
 def study_link(study: Study) -> str:
@@ -20,7 +23,7 @@ def study_link(study: Study) -> str:
 
 def run_link(study: Study, run_id: str) -> str:
     """Return the address of a run's page."""
-    return f"{_experiment(study)}/runs/{quote(run_id)}"
+    return f"{_experiment(study)}/runs/{quote(run_id)}?{_TRAINING}"
 
 
 def _experiment(study: Study) -> str:

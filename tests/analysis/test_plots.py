@@ -94,7 +94,7 @@ def test_an_axis_is_linear_below_a_decade_next_to_the_median(
 
 
 def test_colours_and_dashes_tell_arms_apart() -> None:
-    pairs = zip(selection._OKABE_ITO, selection._DASHES * 2, strict=True)
+    pairs = zip(selection.OKABE_ITO, selection._DASHES * 2, strict=True)
     assert len(set(pairs)) == selection.MAX_ARMS
 
 

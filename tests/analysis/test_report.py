@@ -66,8 +66,9 @@ def test_links_lead_into_the_page_to_files_beside_it_and_to_mlflow(
     assert beside == {file.name for file in report.glob("*.csv")}
     assert {file.stem for file in report.glob("latex/*.tex")} < {Path(one).stem for one in beside}
     pages = f"http://127.0.0.1:5000/#/experiments/{study.experiment_id}/runs"
-    runs = {f"{pages}/{run_id}" for run_id in study.runs["run_id"]}
-    curves = f"{pages}?compareRunsMode=CHART&viewStateShareKey=workbench-arms"
+    training = "workflowType=machine_learning"
+    runs = {f"{pages}/{run_id}?{training}" for run_id in study.runs["run_id"]}
+    curves = f"{pages}?compareRunsMode=CHART&viewStateShareKey=workbench-arms&{training}"
     assert set(page.links) - inside - beside == runs | {curves}
 
 

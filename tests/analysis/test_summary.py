@@ -10,9 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import chart_view, store
-from analysis.chart_view import write_chart_view
+from analysis.chart_view import colour_runs, write_chart_view
 from analysis.curves import curve
 from analysis.loading import load
+from analysis.selection import colour
 from analysis.summary import summarise
 from tests.analysis.synthetic_store import QUICKSTART, Plan
 
@@ -66,12 +67,43 @@ def test_the_chart_view_groups_by_arm_and_opens_by_its_key(
 ) -> None:
     uri = make_store(SHORT)
     suffix = write_chart_view("demo", uri)
-    assert suffix == "?compareRunsMode=CHART&viewStateShareKey=workbench-arms"
+    assert (
+        suffix == "?compareRunsMode=CHART&viewStateShareKey=workbench-arms&workflowType=machine_learning"
+    )
     tags = MlflowClient(uri).get_experiment_by_name("demo").tags
     state = state_of(tags["mlflow.sharedViewState.workbench-arms"])
     assert state["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "arm"}]
     charts = {chart.get("metricKey") for chart in state["compareRunCharts"]}
     assert {"policy/kl_to_sft", "reward/proxy", "final/gold"} <= charts
+
+
+def colours_in(uri: str) -> dict[str, set[str | None]]:
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
+    arms: dict[str, set[str | None]] = {run.data.params["arm"]: set() for run in runs}
+    for run in runs:
+        arms[run.data.params["arm"]].add(run.data.tags.get("mlflow.runColor"))
+    return arms
+
+
+def test_runs_take_the_colours_of_the_figures_unless_they_have_their_own(
+    make_store: Callable[[Plan], str],
+) -> None:
+    uri = make_store(SHORT)
+    client, study = MlflowClient(uri), load("demo", uri)
+    client.set_tag(study.runs_of("vanilla")["run_id"].iloc[0], "mlflow.runColor", "#123456")
+    colour_runs("demo", uri)
+    own = {arm: {colour(study, arm)} for arm in ("vanilla", "ppo_max")}
+    assert colours_in(uri) == own | {"vanilla": {*own["vanilla"], "#123456"}}
+
+
+def test_runs_of_more_arms_than_figures_draw_keep_their_colours(
+    make_store: Callable[[Plan], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = make_store(SHORT)
+    monkeypatch.setattr(chart_view, "MAX_ARMS", 1)
+    colour_runs("demo", uri)
+    assert colours_in(uri) == {"vanilla": {None}, "ppo_max": {None}}
 
 
 def test_a_chart_of_a_metric_that_was_not_recorded_is_left_out() -> None:
