@@ -26,7 +26,7 @@ MAX_TAG = 20_000
 MAX_RUNS = 50_000
 """Most runs that MLflow looks up at a time."""
 
-_COLOUR = "mlflow.runColor"
+_DESCRIPTION, _COLOUR = "mlflow.note.content", "mlflow.runColor"
 _LOG = logging.getLogger(__name__)
 
 _SECTIONS = {
@@ -71,15 +71,19 @@ def write_chart_view(study: str, tracking_uri: str) -> str:
     return VIEW_SUFFIX
 
 
-def colour_runs(study: str, tracking_uri: str) -> None:
-    """Give each run the colour of its arm in the figures, unless it has been given one.
+def dress(study: str, tracking_uri: str) -> None:
+    """Describe a study by its question, and give runs the colours that their arms have in figures.
 
-    A study of more arms than figures draw keeps MLflow's own colours.
+    A description and colours that are there stay. A study of more arms than figures draw keeps
+    MLflow's own colours.
     """
     client = MlflowClient(tracking_uri)
     try:
         experiment = client.get_experiment_by_name(study)
-        arms = json.loads(experiment.tags["workbench.study"]).get("arms", ())
+        spec = json.loads(experiment.tags["workbench.study"])
+        if _DESCRIPTION not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, _DESCRIPTION, spec["question"])
+        arms = spec.get("arms", ())
         if len(arms) > MAX_ARMS:
             return
         colours = dict(zip(arms, OKABE_ITO, strict=False))
@@ -88,7 +92,7 @@ def colour_runs(study: str, tracking_uri: str) -> None:
             if colour := colours.get(run.data.params.get("arm")):
                 client.set_tag(run.info.run_id, _COLOUR, colour)
     except (MlflowException, OSError) as error:
-        _LOG.warning("the colours of arms could not be saved: %s", error)
+        _LOG.warning("the description and the colours of arms could not be saved: %s", error)
 
 
 def view_tag(metrics: frozenset[str], now_ms: int) -> str:

@@ -52,15 +52,6 @@ def test_a_refusal_is_not_waited_for(study_store: Store) -> None:
         study_store.patiently(lambda: study_store.client.get_run("0" * 32))
 
 
-def test_an_experiment_has_its_description_from_the_start_and_keeps_another(study_store: Store) -> None:
-    client = study_store.client
-    experiment = study_store.create_experiment("described", "Does it hold?")
-    assert client.get_experiment(experiment).tags["mlflow.note.content"] == "Does it hold?"
-    client.set_experiment_tag(experiment, "mlflow.note.content", "It does.")
-    assert study_store.create_experiment("described", "Does it hold?") == experiment
-    assert client.get_experiment(experiment).tags["mlflow.note.content"] == "It does."
-
-
 def test_a_process_that_is_slower_to_create_an_experiment_takes_the_others(
     study_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,6 @@ def test_metrics_stand_in_the_glossary_at_the_right_steps(undisturbed: Path) -> 
 
 def test_experiment_tags_describe_study_and_prepared_models(undisturbed: Path) -> None:
     found = client(undisturbed).get_experiment_by_name("toy")
-    assert found.tags["mlflow.note.content"] == TOY["question"]
     study = json.loads(found.tags["workbench.study"])
     assert study["arms"] == ["vanilla", "ppo_max"]
     assert (study["baseline"], study["seeds"], study["iterations"]) == ("vanilla", [0, 1], 4)

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import chart_view, store
-from analysis.chart_view import colour_runs, write_chart_view
+from analysis.chart_view import dress, write_chart_view
 from analysis.curves import curve
 from analysis.loading import load
 from analysis.selection import colour
@@ -92,9 +92,23 @@ def test_runs_take_the_colours_of_the_figures_unless_they_have_their_own(
     uri = make_store(SHORT)
     client, study = MlflowClient(uri), load("demo", uri)
     client.set_tag(study.runs_of("vanilla")["run_id"].iloc[0], "mlflow.runColor", "#123456")
-    colour_runs("demo", uri)
+    dress("demo", uri)
     own = {arm: {colour(study, arm)} for arm in ("vanilla", "ppo_max")}
     assert colours_in(uri) == own | {"vanilla": {*own["vanilla"], "#123456"}}
+
+
+def test_a_study_is_described_by_its_question_unless_somebody_described_it(
+    make_store: Callable[[Plan], str],
+) -> None:
+    uri = make_store(SHORT)
+    client, key = MlflowClient(uri), "mlflow.note.content"
+    experiment = client.get_experiment_by_name("demo")
+    dress("demo", uri)
+    question = json.loads(experiment.tags["workbench.study"])["question"]
+    assert question and client.get_experiment_by_name("demo").tags[key] == question
+    client.set_experiment_tag(experiment.experiment_id, key, "It does.")
+    dress("demo", uri)
+    assert client.get_experiment_by_name("demo").tags[key] == "It does."
 
 
 def test_runs_of_more_arms_than_figures_draw_keep_their_colours(
@@ -102,7 +116,7 @@ def test_runs_of_more_arms_than_figures_draw_keep_their_colours(
 ) -> None:
     uri = make_store(SHORT)
     monkeypatch.setattr(chart_view, "MAX_ARMS", 1)
-    colour_runs("demo", uri)
+    dress("demo", uri)
     assert colours_in(uri) == {"vanilla": {None}, "ppo_max": {None}}
 
 

@@ -128,15 +128,15 @@ def home_option(home: Path) -> str:
 
 
 def chart_views(uri: str) -> dict[str, str]:
-    """Save a chart view and colours with every study of a store; return the addresses by study."""
+    """Dress every study of a store for MLflow's pages; return the addresses of their curves by study."""
     from mlflow import MlflowClient
 
-    from analysis.chart_view import colour_runs, write_chart_view
+    from analysis.chart_view import dress, write_chart_view
 
     found = MlflowClient(tracking_uri=uri).search_experiments()
     studies = {e.name: e.experiment_id for e in found if "workbench.study" in e.tags}
     for name in studies:
-        colour_runs(name, uri)
+        dress(name, uri)
     return {name: f"#/experiments/{i}/runs{write_chart_view(name, uri)}" for name, i in studies.items()}
 
 

@@ -118,24 +118,23 @@ class Store:
                     ) from error
             time.sleep(next(waits))
 
-    def create_experiment(self, name: str, description: str = "") -> str:
-        """Return the id of the experiment of this name, made with this description if it is not there.
+    def create_experiment(self, name: str) -> str:
+        """Return the id of the experiment of this name, made if it is not there.
 
         Call it in one process before others open the store: creating tables is a race.
 
         Raises:
             TrackingError: if an experiment of this name was deleted and not purged.
         """
-        return self.patiently(lambda: self.experiment(self.connect(), name, description))
+        return self.patiently(lambda: self.experiment(self.connect(), name))
 
-    def experiment(self, client: MlflowClient, name: str, description: str = "") -> str:
+    def experiment(self, client: MlflowClient, name: str) -> str:
         """Return the id of the experiment of this name, made if it is not there; one attempt."""
         found = client.get_experiment_by_name(name)
         if found is None:
             is_database = urlsplit(self.uri).scheme not in ("http", "https", "databricks")
             place = (self.artifacts / name).resolve().as_uri() if is_database else None
-            tags = {"mlflow.note.content": description} if description else {}
-            return str(client.create_experiment(name, artifact_location=place, tags=tags))
+            return str(client.create_experiment(name, artifact_location=place))
         if found.lifecycle_stage == "deleted":
             raise TrackingError(
                 f"experiment {name} was deleted in MLflow; restore it with"
