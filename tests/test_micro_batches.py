@@ -166,11 +166,25 @@ def test_what_is_read_again_drops_out_as_at_first(monkeypatch: pytest.MonkeyPatc
     policy.rows_at_once = 2
     policy.train()
     found = []
-    for passes in (chunks.checkpoint, lambda read, part, use_reentrant: read(part)):
+    for passes in (chunks.checkpoint, lambda read, *given, use_reentrant: read(*given)):
         monkeypatch.setattr(chunks, "checkpoint", passes)
         torch.manual_seed(0)
         found.append(gradients(policy.language_loss(ROLLOUT.tokens, ROLLOUT.tokens >= 0), policy))
     assert_close(found[0], found[1])
+
+
+def test_random_numbers_are_kept_of_the_device_that_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    # torch keeps those of the devices of the tensors that it is given, and looks into no dataclass
+    policy, seen = as_policy(tiny_gpt2()), []
+
+    def listed(read: Any, *given: Any, use_reentrant: bool) -> Tensor:
+        seen.append({one.device for one in given if isinstance(one, Tensor)})
+        return read(*given)
+
+    monkeypatch.setattr(chunks, "checkpoint", listed)
+    policy.rows_at_once = 1
+    policy.language_loss(ROLLOUT.tokens, ROLLOUT.tokens >= 0)
+    assert seen == [{policy.model.device}] * ROWS
 
 
 @pytest.fixture
