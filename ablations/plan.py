@@ -131,8 +131,9 @@ def make_plan(
 
 
 def chosen(study: Study) -> dict[str, Any]:
-    """Return what a study sets of task, preparation and PPO otherwise than by default, by dotted key."""
-    prepare, ppo = (part.model_dump(exclude_defaults=True) for part in (study.prepare, study.ppo))
+    """Return what decides numbers and a study sets otherwise than by default, by dotted key."""
+    prepare = study.prepare.model_dump(exclude_defaults=True)
+    ppo = study.ppo.model_dump(exclude_defaults=True, exclude=study.ppo.IDLE)
     return dict(_flat({"task": study.task.own(), "prepare": prepare, "ppo": ppo}))
 
 

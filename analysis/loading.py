@@ -103,7 +103,7 @@ def _spec(study: str, tags: dict[str, str], runs: pd.DataFrame) -> dict[str, Any
         "name": study,
         "question": "",
         "task": "",
-        "settings": {},
+        "settings": None,
         "arms": list(dict.fromkeys(runs["arm"])),
         "baseline": None,
         "seeds": sorted({int(seed) for seed in runs["seed"]}),

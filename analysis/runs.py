@@ -25,8 +25,9 @@ class Study:
 
     Attributes:
         name: name of the experiment.
-        spec: what was asked: question, task, settings (those that are not the defaults), arms,
-            baseline, seeds, iterations, rollout_size, command.
+        spec: what was asked: question, task, settings (those that are not the defaults; None where
+            the study's tag has no room for them), arms, baseline, seeds, iterations, rollout_size,
+            command.
         prepared: the pretrained, SFT and reward models that all arms share, and the policy's start.
         runs: one row a cell (arm × seed), in the order of `arms`: run_id, arm, seed, outcome,
             collapse_iteration (NaN unless collapsed), collapse_reason, start_ms, end_ms,

@@ -81,7 +81,9 @@ def require_ended(study: Study) -> Study:
 
 def differences(first: Study, second: Study) -> Iterator[str]:
     """Say in a sentence what differs between two studies besides arms and seeds; nothing if nothing."""
-    one, other = _settings(first), _settings(second)
+    one, other = _always(first), _always(second)
+    if None not in (listed := (first.spec["settings"], second.spec["settings"])):
+        one, other = one | listed[0], other | listed[1]
     both = [(key, one.get(key, DEFAULT), other.get(key, DEFAULT)) for key in sorted({*one, *other})]
     told = [f"{key}: {was} and {now}" for key, was, now in both if was != now]
     if _differ(first.runs, second.runs, "settings_hash") and not told:
@@ -95,11 +97,11 @@ def differences(first: Study, second: Study) -> Iterator[str]:
         yield f"{first.name} and {second.name} differ in {', '.join(told)}."
 
 
-def _settings(study: Study) -> dict[str, Any]:
+def _always(study: Study) -> dict[str, Any]:
+    """Return what the tag of a study says however full it is."""
     spec = study.spec
-    always = {"ppo.iterations": spec["iterations"], "ppo.rollout_size": spec["rollout_size"]}
-    chosen: dict[str, Any] = spec["settings"]
-    return {"task": spec["task"]} | always | chosen
+    sizes = {"ppo.iterations": spec["iterations"], "ppo.rollout_size": spec["rollout_size"]}
+    return {"task": spec["task"]} | sizes
 
 
 def _differ(first: pd.DataFrame, second: pd.DataFrame, tag: str) -> bool:

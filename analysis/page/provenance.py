@@ -21,12 +21,12 @@ def facts(study: Study, runs: pd.DataFrame) -> list[tuple[str, str]]:
         study: whose tags tell.
         runs: of `stability.stability_table`, for the time they took.
     """
-    spec = study.spec
+    spec, settings = study.spec, study.spec["settings"] or {}
     seconds = runs["seconds"].sum() if len(runs) else 0.0
     end = study.runs["end_ms"].max() if len(study.runs) else None
     known = {
         "task": spec["task"],
-        "settings": ", ".join(f"{key} = {value}" for key, value in spec["settings"].items()),
+        "settings": ", ".join(f"{key} = {value}" for key, value in settings.items()),
         "command": spec["command"],
         "arms": some(study.arms, 24),
         "seeds": ", ".join(map(str, spec["seeds"])),

@@ -77,6 +77,18 @@ def test_hashes_tell_of_recipes_and_settings_that_differ(study: Study) -> None:
         assert list(terminal.differences(one, other)) == [f"a and b differ in {what}."]
 
 
+def test_settings_that_a_tag_has_no_room_for_are_not_taken_for_the_defaults(study: Study) -> None:
+    hashed = (study.runs.assign(settings_hash=name) for name in ("a", "b"))
+    specs = (study.spec | {"settings": settings} for settings in (None, {"ppo.epochs": 4}))
+    full, other = (
+        replace(study, name=name, spec=spec, runs=runs)
+        for name, spec, runs in zip(("full", "other"), specs, hashed, strict=True)
+    )
+    expected = "full and other differ in settings that their tags do not list."
+    assert list(terminal.differences(full, other)) == [expected]
+    assert not list(terminal.differences(full, replace(other, runs=full.runs)))
+
+
 def test_a_study_without_a_run_that_ended_says_so(make_store: Make) -> None:
     every = [f"{arm}/s{seed}" for arm in QUICKSTART.arms for seed in QUICKSTART.seeds]
     uri = make_store(replace(QUICKSTART, stop=dict.fromkeys(every, 20)))
