@@ -1,6 +1,7 @@
 """Rows read a few at a time: the numbers and gradients of the whole, with a few of them there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from tests.builders import (
     tiny_llama,
     tiny_model,
 )
+from tests.parallel_cases import NEEDY, ODD, Case
 from tests.test_checkpoint import interrupted, without_times
+from tests.test_parallel import assert_same_curves
 from tests.test_stages import QUICK
 from workbench import chunks, models
 from workbench.errors import is_plain, one_sentence
@@ -213,6 +216,14 @@ def test_a_run_learns_the_same_and_goes_on_with_other_micro_batches(
     histories = (without_times(result.history) for result in (found, straight))
     for (_, metrics), (_, expected) in zip(*histories, strict=True):
         assert metrics == pytest.approx(expected, rel=1e-3, abs=1e-4, nan_ok=True)
+
+
+def test_all_that_tricks_need_is_that_of_the_whole_in_float64(tmp_path: Path) -> None:
+    prepared, whole = make_prepared(tmp_path), Case(NEEDY, ODD, is_exact=True)
+    _, expected = whole.train(prepared, tmp_path / "whole")
+    parts = replace(whole, settings=ODD | {"micro_batch_size": 2})
+    _, found = parts.train(prepared, tmp_path / "parts")
+    assert_same_curves(whole, expected.history, found.history)
 
 
 def test_models_are_prepared_in_micro_batches_under_the_same_names(
