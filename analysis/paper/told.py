@@ -177,6 +177,9 @@ OF_SETTINGS: Mapping[str, Sequence[Told]] = {
         *(Told(one, "07/kl_penalty") for one in (HELD, FINAL_GOLD)),
         *(Told(one, "08/ppo_max") for one in (HELD, FINAL_GOLD)),
         *(Told(one, "09/ppo_max") for one in (HELD, GOLD_SHARE, FINAL_GOLD, FINAL_KL)),
+        Told(HELD, "reward_model_few_pairs/ppo_max"),
+        Told(ACCURACY, "reward_model_few_pairs/ppo_max"),
+        Told(ACCURACY, "02/ppo_max"),
     ),
 }
 """By setting other than that."""
