@@ -131,9 +131,9 @@ def make_plan(
 
 
 def chosen(study: Study) -> dict[str, Any]:
-    """Return what decides numbers and a study sets otherwise than by default, by dotted key."""
+    """Return what a study sets of task, preparation and PPO otherwise than by default, by dotted key."""
     prepare = study.prepare.model_dump(exclude_defaults=True)
-    ppo = study.ppo.model_dump(exclude_defaults=True, exclude=study.ppo.IDLE)
+    ppo = study.ppo.model_dump(exclude_defaults=True, exclude=study.ppo.UNTOLD)
     return dict(_flat({"task": study.task.own(), "prepare": prepare, "ppo": ppo}))
 
 

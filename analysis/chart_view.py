@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from analysis import store
+from analysis.loading import SPEC
 from analysis.page.links import CHART_VIEW, VIEW_SUFFIX
 from analysis.selection import MAX_ARMS, OKABE_ITO
 from workbench.glossary import PAPER_FOUR
@@ -80,11 +81,12 @@ def dress(study: str, tracking_uri: str) -> None:
     client = MlflowClient(tracking_uri)
     try:
         experiment = client.get_experiment_by_name(study)
-        spec = json.loads(experiment.tags["workbench.study"])
-        if _DESCRIPTION not in experiment.tags:
+        tags = experiment.tags if experiment else {}
+        spec = _object(tags.get(SPEC, ""))
+        if spec.get("question") and _DESCRIPTION not in tags:
             client.set_experiment_tag(experiment.experiment_id, _DESCRIPTION, spec["question"])
-        arms = spec.get("arms", ())
-        if len(arms) > MAX_ARMS:
+        arms = spec.get("arms") or ()
+        if not 0 < len(arms) <= MAX_ARMS:
             return
         colours = dict(zip(arms, OKABE_ITO, strict=False))
         where = f"tags.`{_COLOUR}` IS NULL"
@@ -93,6 +95,15 @@ def dress(study: str, tracking_uri: str) -> None:
                 client.set_tag(run.info.run_id, _COLOUR, colour)
     except (MlflowException, OSError) as error:
         _LOG.warning("the description and the colours of arms could not be saved: %s", error)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Return what a tag says, nothing where it is no JSON object: reading the study will complain."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def view_tag(metrics: frozenset[str], now_ms: int) -> str:

@@ -86,8 +86,9 @@ def differences(first: Study, second: Study) -> Iterator[str]:
         one, other = one | listed[0], other | listed[1]
     both = [(key, one.get(key, DEFAULT), other.get(key, DEFAULT)) for key in sorted({*one, *other})]
     told = [f"{key}: {was} and {now}" for key, was, now in both if was != now]
-    if _differ(first.runs, second.runs, "settings_hash") and not told:
-        told = ["settings that their tags do not list"]
+    if _differ(first.runs, second.runs, "settings_hash"):
+        unlisted = "settings that their tags do not list"
+        told += [f"perhaps {unlisted}"] * (None in listed) if told else [unlisted]
     told += [
         f"the recipe of arm {arm}"
         for arm in first.arms

@@ -248,5 +248,7 @@ def test_a_full_card_is_one_sentence_that_names_the_setting() -> None:
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
     sentence = one_sentence(error)
     assert is_plain(error)
-    assert "--set ppo.micro_batch_size=4" in sentence
+    assert "--set ppo.micro_batch_size=2" in sentence
     assert sentence.endswith("(CUDA out of memory. Tried to allocate 2.00 GiB)")
+    rays = type("OutOfMemoryError", (Exception,), {"__module__": "ray.exceptions"})
+    assert one_sentence(rays("the node ran low")) == "OutOfMemoryError: the node ran low"

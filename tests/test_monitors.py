@@ -321,7 +321,9 @@ def test_judges_and_held_out_texts_are_read_in_the_runs_precision(
         lowered[0] = False
 
     class Watched(TinyTask):
-        def seat_judge(self, folder: Path, device: torch.device) -> None:
+        def seat_judge(
+            self, folder: Path, device: torch.device, rows_at_once: int | None = None
+        ) -> None:
             seen.add(("seat", lowered[0]))
 
         def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:

@@ -70,6 +70,20 @@ def test_an_interrupted_run_delivers_what_it_has_and_stays_running(
     assert stored_points(store, run_id) == expected
 
 
+def test_a_run_taken_up_with_settings_that_decide_nothing_arrives_whole(
+    prepared: Prepared, folder: Path, store: Store
+) -> None:
+    interrupt(make_log(prepared, folder, store), 4)
+    again = make_log(prepared, folder, store)
+    again.run.settings = LONG.model_copy(update={"checkpoint_every": 2, "micro_batch_size": 2})
+    run_id, result = again.train()
+    run = store.client.get_run(run_id)
+    assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "ok")
+    assert stored_steps(store, again.run.fingerprint) == len(result.history)
+    assert run.data.params["ppo.checkpoint_every"] == "3"
+    assert not {name for name in run.data.params if "micro" in name}
+
+
 def test_iterations_done_again_after_a_crash_are_not_written_again(
     prepared: Prepared,
     folder: Path,

@@ -90,10 +90,12 @@ class PpoSettings(Settings):
     """What PPO does besides its tricks; the same for every arm of a study.
 
     Attributes:
-        IDLE: settings that decide no numbers, so that a run goes on when they were changed.
+        UNTOLD: settings that are the machine's, and are not told of a run or a study.
+        IDLE: those and others that decide no numbers, so that a run goes on when they were changed.
     """
 
-    IDLE: ClassVar[set[str]] = {"checkpoint_every", "micro_batch_size"}
+    UNTOLD: ClassVar[set[str]] = {"micro_batch_size"}
+    IDLE: ClassVar[set[str]] = {"checkpoint_every"} | UNTOLD
 
     iterations: int = Field(150, gt=0, description="PPO iterations")
     rollout_size: int = Field(128, gt=1, description="responses per iteration")

@@ -160,7 +160,7 @@ class Run:
         policy, reference = Policy(vocabulary, rows), Policy(vocabulary, rows)
         if self.prepared.judge:
             with self.accelerator.autocast():
-                self.task.seat_judge(self.prepared.judge, self.accelerator.device)
+                self.task.seat_judge(self.prepared.judge, self.accelerator.device, rows)
         own_reward = self.task.own_reward
         critic, reward_model = Scorer(rows), OwnReward(own_reward) if own_reward else Scorer(rows)
         reference.load_weights(self.prepared.sft)

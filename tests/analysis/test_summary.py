@@ -111,6 +111,21 @@ def test_a_study_is_described_by_its_question_unless_somebody_described_it(
     assert client.get_experiment_by_name("demo").tags[key] == "It does."
 
 
+@pytest.mark.parametrize(
+    "tag", ["{}", "[1]", '{"arms":', '{"arms": ["vanilla"]}', '{"question": "q", "arms": null}']
+)
+def test_a_study_whose_tag_is_not_ours_stays_as_it_is(
+    tag: str, make_store: Callable[[Plan], str]
+) -> None:
+    uri = make_store(SHORT)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    client.set_experiment_tag(experiment, "workbench.study", tag)
+    dress("demo", uri)
+    dress("no such study", uri)
+    assert colours_in(uri)["ppo_max"] == {None}
+
+
 def test_runs_of_more_arms_than_figures_draw_keep_their_colours(
     make_store: Callable[[Plan], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

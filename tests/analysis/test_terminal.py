@@ -84,8 +84,11 @@ def test_settings_that_a_tag_has_no_room_for_are_not_taken_for_the_defaults(stud
         replace(study, name=name, spec=spec, runs=runs)
         for name, spec, runs in zip(("full", "other"), specs, hashed, strict=True)
     )
-    expected = "full and other differ in settings that their tags do not list."
-    assert list(terminal.differences(full, other)) == [expected]
+    what = "settings that their tags do not list"
+    assert list(terminal.differences(full, other)) == [f"full and other differ in {what}."]
+    longer = replace(other, spec=other.spec | {"iterations": 99})
+    [told] = terminal.differences(full, longer)
+    assert told.endswith(f"ppo.iterations: 60 and 99, perhaps {what}.")
     assert not list(terminal.differences(full, replace(other, runs=full.runs)))
 
 

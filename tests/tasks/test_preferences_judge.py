@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from ablations.folder import StudyFolder
 from tests.tasks.preference_data import Row, make, write_jsonl
 from tests.tasks.test_preferences_pipeline import CAPS, PPO, SETTINGS, Memory
 from workbench.evaluation import deviation, mean
-from workbench.models import Scorer
+from workbench.models import Scorer, Wrapper
+from workbench.packing import Wanted
 from workbench.recipes.vanilla import VANILLA
 from workbench.stages.prepare import Prepared, prepare
 from workbench.stages.reward_model import score_rows
@@ -204,3 +206,17 @@ def test_few_preference_pairs_are_drawn_anew_for_each_run_and_change_no_other_st
     assert few.demonstrations() == task.demonstrations()
     assert few.preferences(lambda prompts, seed: []).held_out == pairs_of(task)[1]
     assert len({one.fingerprint() for one in (task, few, fewer)}) == 3
+
+
+def test_the_judge_reads_so_many_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, read = judged(tmp_path), Wrapper._read
+    folder, rows = prepared(task, tmp_path).judge, []
+
+    def listed(wrapper: Wrapper, wanted: Wanted) -> Tensor:
+        rows.append(len(wanted.rows.length))
+        return read(wrapper, wanted)
+
+    monkeypatch.setattr(Wrapper, "_read", listed)
+    assert folder is not None
+    task.seat_judge(folder, torch.device("cpu"), 3)
+    assert max(rows) == 3

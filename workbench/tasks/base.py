@@ -111,12 +111,13 @@ class Task(ABC):
         """How the judge is made before any run starts; None where it is code, or there is none."""
         return None
 
-    def seat_judge(self, folder: Path, device: "torch.device") -> None:
+    def seat_judge(self, folder: Path, device: "torch.device", rows_at_once: int | None = None) -> None:
         """Let `gold` score by the judge that was made by `judge_plan`.
 
         Args:
             folder: sequence-classification model.
             device: where to score.
+            rows_at_once: rows that it reads at a time, if there is a limit.
         Raises:
             ValueError: if the task has no plan for a judge.
         """

@@ -111,7 +111,8 @@ class Delivery:
         self._note(run)
         if self.is_finished:
             return
-        params = [Param(key, value) for key, value in entry["params"].items()]
+        told = run.data.params  # which MLflow lets nobody change
+        params = [Param(key, value) for key, value in entry["params"].items() if key not in told]
         for first in range(0, len(params), PARAMS):
             client.log_batch(self.run_id, params=params[first : first + PARAMS])
         if found:

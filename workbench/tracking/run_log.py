@@ -9,6 +9,7 @@ from typing import Any
 from workbench.checkpoint import CheckpointError
 from workbench.environment import git_commit, hardware, versions
 from workbench.errors import one_sentence
+from workbench.settings import PpoSettings
 from workbench.tracking.delivery import Delivery
 from workbench.tracking.spool import Spool, open_spool
 from workbench.tracking.store import Store, store_address
@@ -118,7 +119,8 @@ def run_settings(run: Run) -> dict[str, Any]:
     """Return what a run was told besides its recipe, flattened: PPO, the collapse rule, pruning."""
     parts = {"ppo": run.settings, "collapse": run.collapse_rule}
     parts |= {"prune": run.pruner.settings} if run.pruner else {}
-    return {f"{name}.{key}": value for name, part in parts.items() for key, value in part}
+    settings = ((name, key, value) for name, part in parts.items() for key, value in part)
+    return {f"{name}.{key}": value for name, key, value in settings if key not in PpoSettings.UNTOLD}
 
 
 def describe_run(run: Run) -> str:

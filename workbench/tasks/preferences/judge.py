@@ -26,7 +26,13 @@ class LearntJudge:
     """
 
     def __init__(
-        self, folder: Path, held_out: Sequence[PreferencePair], *, pad: int, device: torch.device
+        self,
+        folder: Path,
+        held_out: Sequence[PreferencePair],
+        *,
+        pad: int,
+        device: torch.device,
+        rows_at_once: int | None = None,
     ) -> None:
         """Load the model, and score the held-out pairs for zero and unit.
 
@@ -35,10 +41,11 @@ class LearntJudge:
             held_out: pairs that the model was not trained on.
             pad: padding token.
             device: where to score.
+            rows_at_once: rows that it reads at a time; None for BATCH.
         """
         self.folder = folder
         self._pad = pad
-        self._scorer = Scorer()
+        self._scorer = Scorer(rows_at_once)
         self._scorer.load_weights(folder)
         self._scorer.to(device).requires_grad_(False)
         prompts = [pair.prompt for pair in held_out]

@@ -72,13 +72,15 @@ class PreferencesTask(PairedTask):
         every = settings.model_copy(update={"preference_pairs": None})
         return JudgePlan(PairedTask(every, self.tokenizer, self._judged, self._held_out), settings.judge)
 
-    def seat_judge(self, folder: Path, device: "torch.device") -> None:
+    def seat_judge(self, folder: Path, device: "torch.device", rows_at_once: int | None = None) -> None:
         """Load the judge, unless it has its seat already."""
         from workbench.tasks.preferences.judge import LearntJudge
 
         if self._judge is None or self._judge.folder != folder:
             pad = int(self.tokenizer.pad_token_id)
-            self._judge = LearntJudge(folder, self._held_out, pad=pad, device=device)
+            self._judge = LearntJudge(
+                folder, self._held_out, pad=pad, device=device, rows_at_once=rows_at_once
+            )
 
     def gold(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> list[float] | None:
         """Score responses by the learnt judge; None where none is asked for.
