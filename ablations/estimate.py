@@ -123,7 +123,8 @@ def _untrained(task: Task, plan: Plan, scratch: Path) -> tuple[Prepared, float]:
     prepare, tokenizer = plan.study.prepare, task.tokenizer
     require_fit(task, prepare, plan.study.ppo.max_response_tokens)
     model, folder = prepare.policy, scratch / "untrained"
-    accelerator, policy = make_accelerator(plan.device), Policy(None, plan.study.ppo.micro_batch_size)
+    accelerator = make_accelerator(plan.device)
+    policy = Policy(rows_at_once=plan.study.ppo.micro_batch_size)
     pad, eos = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
     if model.path:
         require_folder(model.path)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 
 from analysis import terminal
 from analysis.arm_table import arm_table
 from analysis.comparison import COLUMNS
 from analysis.loading import load
+from analysis.page.provenance import facts
 from analysis.runs import Study
 from tests.analysis.synthetic_store import QUICKSTART, Arm, Plan, write_store
 from workbench import cli
@@ -90,6 +92,21 @@ def test_settings_that_a_tag_has_no_room_for_are_not_taken_for_the_defaults(stud
     [told] = terminal.differences(full, longer)
     assert told.endswith(f"ppo.iterations: 60 and 99, perhaps {what}.")
     assert not list(terminal.differences(full, replace(other, runs=full.runs)))
+
+
+def test_a_study_whose_tag_has_no_settings_is_compared_and_told_of(
+    make_store: Make, template: Path, tmp_path: Path
+) -> None:
+    uri = make_store(QUICKSTART)
+    write_store(replace(QUICKSTART, name="full"), tmp_path / "store", template)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("full")
+    spec = json.loads(experiment.tags["workbench.study"])
+    del spec["settings"]
+    client.set_experiment_tag(experiment.experiment_id, "workbench.study", json.dumps(spec))
+    assert not terminal.compared(["demo", "full"], uri, ["final/gold"]).notes
+    full = load("full", uri)
+    assert "settings" not in dict(facts(full, full.runs.iloc[:0]))
 
 
 def test_a_study_without_a_run_that_ended_says_so(make_store: Make) -> None:
