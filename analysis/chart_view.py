@@ -13,6 +13,7 @@ import zlib
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from analysis import store
@@ -72,18 +73,16 @@ def write_chart_view(study: str, tracking_uri: str) -> str:
     return VIEW_SUFFIX
 
 
-def dress(study: str, tracking_uri: str) -> None:
-    """Describe a study by its question, and give runs the colours that their arms have in figures.
+def dress(experiment: Experiment, tracking_uri: str) -> None:
+    """Describe a study's experiment by its question, and give runs the colours of arms in figures.
 
     A description and colours that are there stay. A study of more arms than figures draw keeps
     MLflow's own colours.
     """
     client = MlflowClient(tracking_uri)
     try:
-        experiment = client.get_experiment_by_name(study)
-        tags = experiment.tags if experiment else {}
-        spec = _object(tags.get(SPEC, ""))
-        if spec.get("question") and _DESCRIPTION not in tags:
+        spec = _object(experiment.tags[SPEC])
+        if spec.get("question") and _DESCRIPTION not in experiment.tags:
             client.set_experiment_tag(experiment.experiment_id, _DESCRIPTION, spec["question"])
         arms = spec.get("arms") or ()
         if not 0 < len(arms) <= MAX_ARMS:

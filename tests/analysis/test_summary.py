@@ -77,6 +77,10 @@ def test_the_chart_view_groups_by_arm_and_opens_by_its_key(
     assert {"policy/kl_to_sft", "reward/proxy", "final/gold"} <= charts
 
 
+def dress_demo(uri: str) -> None:
+    dress(MlflowClient(uri).get_experiment_by_name("demo"), uri)
+
+
 def colours_in(uri: str) -> dict[str, set[str | None]]:
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
@@ -92,7 +96,7 @@ def test_runs_take_the_colours_of_the_figures_unless_they_have_their_own(
     uri = make_store(SHORT)
     client, study = MlflowClient(uri), load("demo", uri)
     client.set_tag(study.runs_of("vanilla")["run_id"].iloc[0], "mlflow.runColor", "#123456")
-    dress("demo", uri)
+    dress_demo(uri)
     own = {arm: {colour(study, arm)} for arm in ("vanilla", "ppo_max")}
     assert colours_in(uri) == own | {"vanilla": {*own["vanilla"], "#123456"}}
 
@@ -103,11 +107,11 @@ def test_a_study_is_described_by_its_question_unless_somebody_described_it(
     uri = make_store(SHORT)
     client, key = MlflowClient(uri), "mlflow.note.content"
     experiment = client.get_experiment_by_name("demo")
-    dress("demo", uri)
+    dress_demo(uri)
     question = json.loads(experiment.tags["workbench.study"])["question"]
     assert question and client.get_experiment_by_name("demo").tags[key] == question
     client.set_experiment_tag(experiment.experiment_id, key, "It does.")
-    dress("demo", uri)
+    dress_demo(uri)
     assert client.get_experiment_by_name("demo").tags[key] == "It does."
 
 
@@ -121,8 +125,7 @@ def test_a_study_whose_tag_is_not_ours_stays_as_it_is(
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("demo").experiment_id
     client.set_experiment_tag(experiment, "workbench.study", tag)
-    dress("demo", uri)
-    dress("no such study", uri)
+    dress_demo(uri)
     assert colours_in(uri)["ppo_max"] == {None}
 
 
@@ -131,7 +134,7 @@ def test_runs_of_more_arms_than_figures_draw_keep_their_colours(
 ) -> None:
     uri = make_store(SHORT)
     monkeypatch.setattr(chart_view, "MAX_ARMS", 1)
-    dress("demo", uri)
+    dress_demo(uri)
     assert colours_in(uri) == {"vanilla": {None}, "ppo_max": {None}}
 
 

@@ -134,10 +134,13 @@ def chart_views(uri: str) -> dict[str, str]:
     from analysis.chart_view import dress, write_chart_view
 
     found = MlflowClient(tracking_uri=uri).search_experiments()
-    studies = {e.name: e.experiment_id for e in found if "workbench.study" in e.tags}
-    for name in studies:
-        dress(name, uri)
-    return {name: f"#/experiments/{i}/runs{write_chart_view(name, uri)}" for name, i in studies.items()}
+    studies = [experiment for experiment in found if "workbench.study" in experiment.tags]
+    for study in studies:
+        dress(study, uri)
+    return {
+        study.name: f"#/experiments/{study.experiment_id}/runs{write_chart_view(study.name, uri)}"
+        for study in studies
+    }
 
 
 def command(processes: int = 1) -> str:
