@@ -5,12 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
+
+from workbench.commands import stores
+from workbench.tracking import ui as server
 
 COMMAND = [sys.executable, "-m", "workbench.cli", "ui", "--example", "--port", "0"]
 ANY = json.dumps({"max_results": 100}).encode()
@@ -43,3 +48,31 @@ def test_the_example_is_served_until_ctrl_c(ui: subprocess.Popen[str]) -> None:
     assert ui.wait() == 0
     with pytest.raises(URLError):
         urlopen(f"{address}/health", timeout=5)
+
+
+def test_the_views_are_known_before_ctrl_c_is_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C that meets one of their imports ends the process as killed, though it is caught."""
+    order: list[str] = []
+
+    def views(uri: str) -> dict[str, str]:
+        order.append("views")
+        return {}
+
+    @contextmanager
+    def served(database: Path, artifacts: Path, port: int) -> Iterator[str]:
+        order.append("served")
+        yield "http://127.0.0.1:1"
+        order.append("ended")
+
+    def ctrl_c(seconds: float) -> None:
+        order.append("Ctrl-C")
+        raise KeyboardInterrupt
+
+    (tmp_path / "mlflow.db").touch()
+    monkeypatch.setattr(stores, "chart_views", views)
+    monkeypatch.setattr(server, "served", served)
+    monkeypatch.setattr(time, "sleep", ctrl_c)
+    stores.ui(tmp_path, 0)
+    assert order == ["views", "served", "Ctrl-C", "ended"]

@@ -61,13 +61,14 @@ def ui(
         if not database.is_file():
             raise FileNotFoundError(f"there are no runs in {home}; try `workbench ui --example`")
     typer.echo("starting MLflow …")
-    with sigterm_as_ctrl_c(), served(database, artifacts, port) as address:
-        with suppress(KeyboardInterrupt):
-            typer.echo(f"{address}  (Ctrl-C ends it)")
-            for name, view in chart_views(f"sqlite:///{database.resolve()}").items():
-                typer.echo(f"{name}: {address}/{view}")
-            while True:
-                time.sleep(3600)
+    # Before there is an address: CPython ends as killed if a Ctrl-C, even a caught one, met an import.
+    views = chart_views(f"sqlite:///{database.resolve()}")
+    with sigterm_as_ctrl_c(), served(database, artifacts, port) as address, suppress(KeyboardInterrupt):
+        typer.echo(f"{address}  (Ctrl-C ends it)")
+        for name, view in views.items():
+            typer.echo(f"{name}: {address}/{view}")
+        while True:
+            time.sleep(3600)
 
 
 def export_example(studies: list[str], target: Path, home: HomeOption = HOME) -> None:
