@@ -49,37 +49,31 @@ _BARS = ("final/gold", "final/kl_to_sft", "final/collapsed")
 _AT_END = "At the end"
 
 
-def write_chart_view(study: str, tracking_uri: str) -> str:
-    """Save the view as a tag of the study's experiment; return the suffix of its address.
+def dress(tracking_uri: str, study: str | None = None) -> dict[str, str]:
+    """Dress a store's studies, or one of them; what is there already stays, but for the view.
+
+    A study is described by its question and has a saved view of its curves by arm; its runs have the
+    colours of arms in figures. A study of more arms than figures draw keeps MLflow's own colours.
 
     Returns:
-        what follows `#/experiments/<id>/runs`; "" where the view could not be saved.
+        where the curves of each study are, below the address of the server.
     Raises:
-        ValueError: if the store is missing.
-    """
-    value = view_tag(store.metric_names(tracking_uri, study), int(time.time() * 1000))
-    if len(value) > MAX_TAG:
-        _LOG.warning("the chart view has %d characters, over MLflow's %d", len(value), MAX_TAG)
-        return ""
-    try:
-        client = MlflowClient(tracking_uri)
-        experiment = client.get_experiment_by_name(study)
-        client.set_experiment_tag(
-            experiment.experiment_id, f"mlflow.sharedViewState.{CHART_VIEW}", value
-        )
-    except (MlflowException, OSError) as error:
-        _LOG.warning("the chart view could not be saved: %s", error)
-        return ""
-    return VIEW_SUFFIX
-
-
-def dress(experiment: Experiment, tracking_uri: str) -> None:
-    """Describe a study's experiment by its question, and give runs the colours of arms in figures.
-
-    A description and colours that are there stay. A study of more arms than figures draw keeps
-    MLflow's own colours.
+        MlflowException: if the store cannot be read.
     """
     client = MlflowClient(tracking_uri)
+    found = [client.get_experiment_by_name(study)] if study else client.search_experiments()
+    views = {}
+    for experiment in found:
+        if experiment and SPEC in experiment.tags:
+            _describe(client, experiment)
+            metrics = store.metric_names(tracking_uri, experiment.name)
+            suffix = _save_view(client, experiment, metrics)
+            views[experiment.name] = f"#/experiments/{experiment.experiment_id}/runs{suffix}"
+    return views
+
+
+def _describe(client: MlflowClient, experiment: Experiment) -> None:
+    """Write the description and the colours of runs that are not there."""
     try:
         spec = _object(experiment.tags[SPEC])
         if spec.get("question") and _DESCRIPTION not in experiment.tags:
@@ -94,6 +88,22 @@ def dress(experiment: Experiment, tracking_uri: str) -> None:
                 client.set_tag(run.info.run_id, _COLOUR, colour)
     except (MlflowException, OSError) as error:
         _LOG.warning("the description and the colours of arms could not be saved: %s", error)
+
+
+def _save_view(client: MlflowClient, experiment: Experiment, metrics: frozenset[str]) -> str:
+    """Save the view; return what an address needs to open it, nothing where it could not be saved."""
+    value = view_tag(metrics, int(time.time() * 1000))
+    if len(value) > MAX_TAG:
+        _LOG.warning("the chart view has %d characters, over MLflow's %d", len(value), MAX_TAG)
+        return ""
+    try:
+        client.set_experiment_tag(
+            experiment.experiment_id, f"mlflow.sharedViewState.{CHART_VIEW}", value
+        )
+    except (MlflowException, OSError) as error:
+        _LOG.warning("the chart view could not be saved: %s", error)
+        return ""
+    return VIEW_SUFFIX
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from analysis import chart_view
 from workbench.commands import stores
 from workbench.tracking import ui as server
 
@@ -56,7 +57,7 @@ def test_the_views_are_known_before_ctrl_c_is_awaited(
     """A Ctrl-C that meets one of their imports ends the process as killed, though it is caught."""
     order: list[str] = []
 
-    def views(uri: str) -> dict[str, str]:
+    def dress(uri: str) -> dict[str, str]:
         order.append("views")
         return {}
 
@@ -71,7 +72,7 @@ def test_the_views_are_known_before_ctrl_c_is_awaited(
         raise KeyboardInterrupt
 
     (tmp_path / "mlflow.db").touch()
-    monkeypatch.setattr(stores, "chart_views", views)
+    monkeypatch.setattr(chart_view, "dress", dress)
     monkeypatch.setattr(server, "served", served)
     monkeypatch.setattr(time, "sleep", ctrl_c)
     stores.ui(tmp_path, 0)

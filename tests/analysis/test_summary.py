@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import chart_view, store
-from analysis.chart_view import dress, write_chart_view
+from analysis.chart_view import dress
 from analysis.curves import curve
 from analysis.loading import load
 from analysis.selection import colour
@@ -66,19 +66,26 @@ def test_the_chart_view_groups_by_arm_and_opens_by_its_key(
     make_store: Callable[[Plan], str],
 ) -> None:
     uri = make_store(SHORT)
-    suffix = write_chart_view("demo", uri)
+    views = dress(uri)
+    experiment = MlflowClient(uri).get_experiment_by_name("demo")
+    page, asked = views["demo"].split("?")
+    assert page == f"#/experiments/{experiment.experiment_id}/runs"
     assert (
-        suffix == "?compareRunsMode=CHART&viewStateShareKey=workbench-arms&workflowType=machine_learning"
+        asked == "compareRunsMode=CHART&viewStateShareKey=workbench-arms&workflowType=machine_learning"
     )
-    tags = MlflowClient(uri).get_experiment_by_name("demo").tags
-    state = state_of(tags["mlflow.sharedViewState.workbench-arms"])
+    state = state_of(experiment.tags["mlflow.sharedViewState.workbench-arms"])
     assert state["groupBy"]["groupByKeys"] == [{"mode": "param", "groupByData": "arm"}]
     charts = {chart.get("metricKey") for chart in state["compareRunCharts"]}
     assert {"policy/kl_to_sft", "reward/proxy", "final/gold"} <= charts
 
 
-def dress_demo(uri: str) -> None:
-    dress(MlflowClient(uri).get_experiment_by_name("demo"), uri)
+def test_one_study_of_a_store_is_dressed_alone(make_store: Callable[[Plan], str]) -> None:
+    uri = make_store(SHORT)
+    client = MlflowClient(uri)
+    client.create_experiment("other", tags={"workbench.study": '{"question": "Why?"}'})
+    assert list(dress(uri, "demo")) == ["demo"]
+    assert client.get_experiment_by_name("other").tags.keys() == {"workbench.study"}
+    assert sorted(dress(uri)) == ["demo", "other"]
 
 
 def colours_in(uri: str) -> dict[str, set[str | None]]:
@@ -96,7 +103,7 @@ def test_runs_take_the_colours_of_the_figures_unless_they_have_their_own(
     uri = make_store(SHORT)
     client, study = MlflowClient(uri), load("demo", uri)
     client.set_tag(study.runs_of("vanilla")["run_id"].iloc[0], "mlflow.runColor", "#123456")
-    dress_demo(uri)
+    dress(uri)
     own = {arm: {colour(study, arm)} for arm in ("vanilla", "ppo_max")}
     assert colours_in(uri) == own | {"vanilla": {*own["vanilla"], "#123456"}}
 
@@ -107,11 +114,11 @@ def test_a_study_is_described_by_its_question_unless_somebody_described_it(
     uri = make_store(SHORT)
     client, key = MlflowClient(uri), "mlflow.note.content"
     experiment = client.get_experiment_by_name("demo")
-    dress_demo(uri)
+    dress(uri)
     question = json.loads(experiment.tags["workbench.study"])["question"]
     assert question and client.get_experiment_by_name("demo").tags[key] == question
     client.set_experiment_tag(experiment.experiment_id, key, "It does.")
-    dress_demo(uri)
+    dress(uri)
     assert client.get_experiment_by_name("demo").tags[key] == "It does."
 
 
@@ -125,7 +132,7 @@ def test_a_study_whose_tag_is_not_ours_stays_as_it_is(
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("demo").experiment_id
     client.set_experiment_tag(experiment, "workbench.study", tag)
-    dress_demo(uri)
+    dress(uri)
     assert colours_in(uri)["ppo_max"] == {None}
 
 
@@ -134,7 +141,7 @@ def test_runs_of_more_arms_than_figures_draw_keep_their_colours(
 ) -> None:
     uri = make_store(SHORT)
     monkeypatch.setattr(chart_view, "MAX_ARMS", 1)
-    dress_demo(uri)
+    dress(uri)
     assert colours_in(uri) == {"vanilla": {None}, "ppo_max": {None}}
 
 
@@ -150,5 +157,5 @@ def test_a_view_too_long_for_a_tag_is_warned_of_and_not_saved(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(chart_view, "MAX_TAG", 10)
-    assert write_chart_view("demo", make_store(SHORT)) == ""
+    assert "?" not in dress(make_store(SHORT))["demo"]
     assert "over MLflow's 10" in caplog.text

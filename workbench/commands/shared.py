@@ -112,35 +112,20 @@ def upload(folder: Path, tracking_uri: str | None) -> int:
 def write_report_of(study: str, home: Path) -> None:
     """Write report, summary experiment and chart view, and say where they are."""
     from ablations.folder import find_study
+    from analysis.chart_view import dress
     from analysis.publish import publish
     from workbench.tracking.store import default_store
 
     folder = find_study(home, study)
     uri = default_store(home, folder.outline().tracking_uri).uri
     page = publish(study, uri, folder.report)
-    chart_views(uri)
+    dress(uri, study)
     typer.echo(f"report: {page}\ncurves: workbench ui{home_option(home)}")
 
 
 def home_option(home: Path) -> str:
     """Return how to name a home folder on the command line; nothing for the default."""
     return "" if home == HOME else f" --home {shlex.quote(str(home))}"
-
-
-def chart_views(uri: str) -> dict[str, str]:
-    """Dress every study of a store for MLflow's pages; return the addresses of their curves by study."""
-    from mlflow import MlflowClient
-
-    from analysis.chart_view import dress, write_chart_view
-
-    found = MlflowClient(tracking_uri=uri).search_experiments()
-    studies = [experiment for experiment in found if "workbench.study" in experiment.tags]
-    for study in studies:
-        dress(study, uri)
-    return {
-        study.name: f"#/experiments/{study.experiment_id}/runs{write_chart_view(study.name, uri)}"
-        for study in studies
-    }
 
 
 def command(processes: int = 1) -> str:

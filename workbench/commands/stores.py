@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from workbench.commands.options import HOME, HomeOption
-from workbench.commands.shared import chart_views, find, upload
+from workbench.commands.shared import find, upload
 
 
 def sync(
@@ -48,6 +48,7 @@ def ui(
 
     Example: workbench ui --example
     """
+    from analysis.chart_view import dress
     from workbench.signals import sigterm_as_ctrl_c
     from workbench.tracking.example import EXAMPLE, example_copy
     from workbench.tracking.ui import served
@@ -62,7 +63,7 @@ def ui(
             raise FileNotFoundError(f"there are no runs in {home}; try `workbench ui --example`")
     typer.echo("starting MLflow …")
     # Before there is an address: CPython ends as killed if a Ctrl-C, even a caught one, met an import.
-    views = chart_views(f"sqlite:///{database.resolve()}")
+    views = dress(f"sqlite:///{database.resolve()}")
     with sigterm_as_ctrl_c(), served(database, artifacts, port) as address, suppress(KeyboardInterrupt):
         typer.echo(f"{address}  (Ctrl-C ends it)")
         for name, view in views.items():
