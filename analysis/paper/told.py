@@ -175,7 +175,9 @@ OF_SETTINGS: Mapping[str, Sequence[Told]] = {
     "wide": (
         *(Told(one, "04/vanilla") for one in (FELL, LASTING, FINAL_WIN, FINAL_KL)),
         *(Told(one, "07/kl_penalty") for one in (HELD, FINAL_GOLD)),
-        *(Told(one, "08/ppo_max") for one in (HELD, FINAL_GOLD)),
+        *(Told(one, "08/ppo_max") for one in (HELD, FINAL_GOLD, FIRST_GOLD)),
+        *(Told(one, "08/without_sft") for one in (HELD, FINAL_GOLD, FIRST_GOLD)),
+        Told(FELL, "08/vanilla_critic_pretraining"),
         *(Told(one, "09/ppo_max") for one in (HELD, GOLD_SHARE, FINAL_GOLD, FINAL_KL)),
         Told(HELD, "reward_model_few_pairs/ppo_max"),
         Told(ACCURACY, "reward_model_few_pairs/ppo_max"),
