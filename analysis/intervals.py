@@ -96,6 +96,14 @@ def interval(values: FloatArray) -> Interval:
     return Interval(*ends, int(found.n[0]))
 
 
+def share_interval(hits: int, n: int) -> Interval:
+    """Estimate the share of n runs of which so many did, with its exact interval (Clopper, Pearson)."""
+    if not n:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    ends = stats.binomtest(hits, n).proportion_ci(LEVEL, method="exact")
+    return Interval(hits / n, float(ends.low), float(ends.high), n)
+
+
 def mean_intervals(values: FloatArray) -> Intervals:
     """Estimate means over seeds, each with its 95 % interval by Student's t.
 

@@ -19,6 +19,7 @@ from analysis.figures.ranking import all_arms
 from analysis.figures.reward_model import reward_model
 from analysis.figures.rewards import proxy_and_gold, wins
 from analysis.figures.ridges import reward_distribution
+from analysis.figures.sweeps import sweeps
 from analysis.figures.warnings import warning_ranking, warning_times
 from analysis.runs import Study
 from analysis.selection import MAX_ARMS
@@ -37,6 +38,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
         wins,
         reward_against_kl,
         frontier,
+        sweeps,
         forest,
         main_effects,
         interactions,
@@ -53,7 +55,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 """Every figure by name, in the order of the report."""
 
 TABLE_OF = {
-    **{name: name for name in ("forest", "main_effects", "interactions", "shapley_values")},
+    **{n: n for n in ("sweeps", "forest", "main_effects", "interactions", "shapley_values")},
     "wins": "outcomes",
 }
 """Tables without which a figure is left out: not every study is designed or recorded for it."""

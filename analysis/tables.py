@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import effects, frontier, overoptimisation, stability
 from analysis.curves import curve_table
-from analysis.designs import factorial, importance, pareto, shapley
+from analysis.designs import factorial, importance, pareto, shapley, sweeps
 from analysis.outcomes import outcome_table
 from analysis.reward_model import accuracy_table, loss_table, margin_table
 from analysis.runs import Study, remembered
@@ -105,6 +105,11 @@ class Tables:
     def forest(self) -> pd.DataFrame:
         """A row a metric and trick that a design adds or leaves out alone."""
         return self._by_metric(effects.forest)
+
+    @cached_property
+    def sweeps(self) -> pd.DataFrame:
+        """A row a metric, swept setting and value: mean over seeds, runs that hold."""
+        return self._by_metric(sweeps.sweep_table)
 
     @cached_property
     def main_effects(self) -> pd.DataFrame:

@@ -64,6 +64,11 @@ CAPTIONS = {
         "Where each arm ended: gold against KL, means over seeds with 95 % intervals. The dotted line "
         "joins the arms that no other beats in both; grey points are arms that the figures do not show."
     ),
+    "sweeps": (
+        "Arms that differ in one number alone, over its values: means over seeds with 95 % intervals, "
+        "each run a pale mark; at the right the share of runs that hold, with its exact 95 % interval. "
+        "Dashed: the arm that is the same without the trick (pale: its interval)."
+    ),
     "forest": (
         "What each trick does by the end of training, with minus without, when it alone is added to the "
         f"recipe or left out of it. {_FOREST}"
@@ -116,6 +121,7 @@ TITLES = {
     "wins": "Wins, ties and losses",
     "reward_against_kl": "Reward against KL",
     "frontier": "Gold for its KL, arm by arm",
+    "sweeps": "How the outcome goes with a number",
     "forest": "What each trick does",
     "main_effects": "What each factor does on average",
     "interactions": "Which tricks act on each other",

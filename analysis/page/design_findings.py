@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis import effects
 from analysis.designs import factorial, shapley
+from analysis.designs.sweeps import sweep_sentences
 from analysis.page.finding import Finding
 from analysis.runs import Study
 from analysis.selection import objective
@@ -18,6 +19,8 @@ from workbench.glossary import GLOSSARY
 MOST = 8
 """Sentences of one kind that the page shows at once: on the greatest effects."""
 
+_HIGHEST = "The highest of several values is partly the luckiest: run it again with fresh seeds."
+
 Sentence = Callable[["pd.Series[Any]", str], str]
 
 
@@ -25,6 +28,7 @@ def design_findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
     """Say what a design or a search was made to tell, of the metric that it is judged by."""
     metric = objective(study)
     return {
+        "How the outcome goes with a number": _sweep_findings(tables, metric),
         "What each trick does": _said(tables.forest, metric, effects.forest_sentence, "forest"),
         "What each factor does on average": _said(
             tables.main_effects, metric, factorial.main_sentence, "main_effects"
@@ -37,6 +41,12 @@ def design_findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
         ),
         "Which settings mattered": _search_findings(tables, metric),
     }
+
+
+def _sweep_findings(tables: Tables, metric: str) -> list[Finding]:
+    texts = sweep_sentences(tables.sweeps[tables.sweeps["metric"] == metric], metric)
+    said = [Finding(text, "sweeps.csv", is_minor=at >= MOST) for at, text in enumerate(texts)]
+    return [*said, Finding(_HIGHEST, "sweeps.csv")] if said else []
 
 
 def _said(

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
+from analysis.intervals import share_interval
 from analysis.page.finding import Finding
 from analysis.runs import Study, finished
 from analysis.selection import MAX_ARMS, shown_arms
@@ -41,7 +41,7 @@ def _collapses_at_large(study: Study, runs: pd.DataFrame) -> list[str]:
 def _collapse_sentence(arm: str, runs: pd.DataFrame) -> str:
     at, n = runs["collapse"].astype(float).dropna(), len(runs)
     k = len(at)
-    rate = stats.binomtest(k, n).proportion_ci(method="exact")
+    rate = share_interval(k, n)
     sure = f"95 % interval of the rate {rate.low:.0%} to {rate.high:.0%}, n = {n}"
     sure = sure.replace("%", " %").replace("  ", " ")
     if k == 0:

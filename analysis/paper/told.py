@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from analysis import evidence as of
 from analysis.claims import Open
 from analysis.evidence import Quantity
-from analysis.intervals import FloatArray, floats
+from analysis.intervals import floats, share_interval
 from analysis.paper.afterwards import GOLD
 from analysis.paper.results import mean_row, study_name
 from analysis.reward_model_facts import accuracy
@@ -54,7 +53,10 @@ class Told:
         )
         named = " less ".join(_full(runs) for runs in (self.runs, self.than) if runs)
         row = mean_row(f"{self.measure.what}, {named}", self.measure.unit, values)
-        return row | (_exact(values) if self.measure in COUNTS else {})
+        if self.measure in COUNTS:
+            exact = share_interval(int(values.sum()), len(values))
+            row |= {"low": exact.low, "high": exact.high}
+        return row
 
     def _by_seed(self, open_study: Open, runs: str) -> "pd.Series[float]":
         study, arm = runs.split("/")
@@ -64,12 +66,6 @@ class Told:
 def _full(runs: str) -> str:
     study, arm = runs.split("/")
     return f"{study_name(study)}/{arm}"
-
-
-def _exact(counted: FloatArray) -> dict[str, float]:
-    """Return the interval of a share of runs, by Clopper and Pearson."""
-    share = stats.binomtest(int(counted.sum()), len(counted)).proportion_ci(method="exact")
-    return {"low": float(share.low), "high": float(share.high)}
 
 
 def _apart(what: str, upper: str, lower: str) -> tuple[Measure, Measure]:
