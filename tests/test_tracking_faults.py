@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_server import MlflowServer, wait_for
+from tests.mlflow_server import WAIT_SECONDS, MlflowServer, wait_for
 from tests.postgres import new_database
 from tests.tracked_runs import (
     LONG,
@@ -29,7 +29,7 @@ from workbench.commands.shared import FAILED
 from workbench.stages.prepare import Prepared
 from workbench.tracking.delivery import MARKER
 from workbench.tracking.spool import NAME, open_spool
-from workbench.tracking.store import Store, sqlite_file, store_address
+from workbench.tracking.store import Store, pauses, sqlite_file, store_address
 from workbench.tracking.sync import sync
 
 STEPS, METRICS = 100, 50
@@ -75,11 +75,22 @@ def test_a_server_that_goes_away_and_comes_back_gets_every_point_once(
         prepared, tmp_path / "home" / "during", replace(store, patience_seconds=0.3), seed=1
     )
 
+    has_failed = threading.Event()
+    before_iteration(
+        monkeypatch, hasty.run, {LONG.iterations - 1: lambda: wait_for(has_failed.is_set, "a failure")}
+    )
+
     def go_away() -> None:
         wait_for(lambda: stored_steps(store, log.run.fingerprint), "a first step in the store")
         server.stop()
 
+    def pauses_after_a_failure() -> Iterator[float]:
+        for pause in pauses():
+            has_failed.set()
+            yield pause
+
     def whole_run_while_it_is_away() -> None:
+        monkeypatch.setattr("workbench.tracking.uploader.pauses", pauses_after_a_failure)
         run_id, result = hasty.train()
         assert run_id is None
         assert result.history[-1][0] == LONG.iterations
@@ -126,7 +137,8 @@ def test_training_goes_on_while_the_database_is_locked(
 ) -> None:  # fmt: skip
     file, log = sqlite_file(study_store.uri), make_log(prepared, folder, study_store)
     assert file
-    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+    connection = sqlite3.connect(file, WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+    with closing(connection) as other:
 
         def lock() -> None:
             wait_for(lambda: stored_steps(study_store, log.run.fingerprint), "a first step in the store")

@@ -24,6 +24,12 @@ from workbench.tracking.sync import sync
 from workbench.training import Interrupted
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is asked to stop delivers what it has, however slow the machine is."""
+    monkeypatch.setattr("workbench.tracking.run_log.HURRY_SECONDS", 300.0)
+
+
 @pytest.fixture
 def store(study_store: Store) -> Store:
     return study_store

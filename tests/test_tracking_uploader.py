@@ -21,7 +21,7 @@ from workbench.tracking.spool import Spool, held_spool, open_spool
 from workbench.tracking.store import AwayError, Store, TrackingError, default_store
 from workbench.tracking.uploader import Uploader
 
-PATIENT = 60.0
+PATIENT = 300.0
 PARAMS = {"arm": "vanilla", "seed": "0"}
 TAGS = {"workbench.cell": "vanilla/s0", "outcome": "running"}
 
@@ -353,7 +353,7 @@ def test_a_store_that_stays_away_is_given_up_after_its_patience(
 
     monkeypatch.setattr(MlflowClient, "create_run", fail)
     with uploading(store, spool) as uploader:
-        assert not uploader.finish(lambda: 0.3)
+        assert not uploader.finish(lambda: 0.0 if uploader._away else PATIENT)
         uploader._thread.join(PATIENT)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
@@ -363,9 +363,15 @@ def test_a_store_that_stays_away_is_given_up_after_its_patience(
 def test_a_spool_is_held_until_nothing_more_of_it_can_be_sent(
     store: Store, folder: Path, fingerprint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go_on = threading.Event()
-    monkeypatch.setattr(Delivery, "advance", lambda self: go_on.wait(PATIENT))
+    is_asked, go_on = threading.Event(), threading.Event()
+
+    def hang(self: Delivery) -> None:
+        is_asked.set()
+        go_on.wait(PATIENT)
+
+    monkeypatch.setattr(Delivery, "advance", hang)
     with open_spool(folder, fingerprint) as spool, uploading(store, spool) as uploader:
+        assert is_asked.wait(PATIENT)
         assert not uploader.finish(lambda: 0.0)
     with pytest.raises(LockedError), held_spool(folder):
         pass  # a sync now, beside a request that hangs, could create the run twice
