@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from workbench.types import Evaluation, Rollout
 THIRD = 3
 MORE_THAN_THERE_IS = 2**50
 """Bytes."""
+HOLD = "WORKBENCH_TEST_HOLD"
+"""Environment variable with the path of the file that holds runs up."""
 
 
 class _Mishap(Regulariser):
@@ -32,6 +35,15 @@ class NotANumber(_Mishap):
 
     def __call__(self, new: Evaluation, minibatch: Rollout) -> Tensor:
         return torch.where(self.seen.value == THIRD, torch.nan, 0.0) * new.log_prob.sum()
+
+
+class HeldUp(_Mishap):
+    """The run stays where it is while a file is there."""
+
+    def observe(self, rollout: Rollout) -> None:
+        super().observe(rollout)
+        while self.seen.value == THIRD and os.path.exists(os.environ.get(HOLD, "")):
+            time.sleep(0.05)
 
 
 class OutOfMemory(_Mishap):

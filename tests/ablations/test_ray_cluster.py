@@ -4,10 +4,10 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,13 @@ from ablations.launchers.ray import RayCluster, RayWorker, connect
 from ablations.launchers.ray_host import GAVE_UP, Host
 from ablations.records import DONE, Status
 from ablations.runner import Options, ablate
+from ablations.study import Study
 from ablations.trials import Trials
+from tests.ablations import mishaps
+from tests.ablations.mishaps import HOLD
 from tests.ablations.toy import OPTIONS, points, run_here, run_names, toy
+from tests.ports import free_port
+from workbench import plugins
 
 WAIT_SECONDS = 300.0
 NODE: dict[str, Any] = {
@@ -36,8 +41,13 @@ NODE: dict[str, Any] = {
     "object_store_memory": 80 * 2**20,
     "include_dashboard": False,
 }
-STUDY = toy(iterations=40, seeds=1)
-"""Two cells, one for each node."""
+PATIENCE = {
+    "gcs_server_port_wait_time_s": "300",
+    "gcs_server_request_timeout_seconds": "300",
+    "health_check_timeout_ms": "300000",
+    "worker_register_timeout_seconds": "300",
+}
+"""Ray's settings: how long it waits for a process that is there and slow."""
 
 
 @dataclass
@@ -63,8 +73,25 @@ class TwoNodes:
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
+def hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A path: while there is a file, runs with the trick `held_up` stay in their third iteration."""
+    monkeypatch.setenv(HOLD, str(tmp_path / "hold"))
+    return tmp_path / "hold"
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Two cells, one for each node, of runs that can be held up."""
+    monkeypatch.setattr(plugins, "_files", dict(plugins._files))
+    arms = {name: {"recipe": name, "with": {"held_up": True}} for name in ("vanilla", "ppo_max")}
+    return toy(plugins=[mishaps.__file__], arms=arms, seeds=1)
+
+
+@pytest.fixture
+def nodes(hold: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    for setting, value in PATIENCE.items():
+        monkeypatch.setenv(f"RAY_{setting}", value)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     handler = signal.getsignal(signal.SIGTERM)
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
@@ -118,40 +145,44 @@ def name_of(process: psutil.Process) -> str:
 
 
 def test_a_study_on_two_nodes_that_loses_one_and_is_stopped_ends_as_an_undisturbed_one(
-    nodes: TwoNodes, prepared: Path, tmp_path: Path
+    nodes: TwoNodes, study: Study, hold: Path, prepared: Path, tmp_path: Path
 ) -> None:
     reference = Path(shutil.copytree(prepared, tmp_path / "reference"))
-    run_here(STUDY, reference)
+    run_here(study, reference)
     launcher = Watched(nodes.cluster.address, "cpu")
     threads = OPTIONS.launcher.threads(OPTIONS.workers)
     options = Options(workers=2, device="cpu", launcher=launcher, threads=threads)
     assert (launcher.room, launcher.threads(2)) == (2, 1)
 
+    def busy_worker(node: Any) -> psutil.Process:
+        worker = wait_for(lambda: nodes.workers(node), "a worker on the node")[0]
+        wait_for(lambda: name_of(worker) in busy(prepared), "iterations on the node")
+        return worker
+
     def lose_a_node_and_stop() -> None:
-        first = wait_for(lambda: nodes.workers(nodes.cluster.head_node), "a worker on the first node")[0]
-        wait_for(lambda: name_of(first) in busy(prepared), "iterations on the first node")
-        first.suspend()  # so that it does not take the other cell as well
-        try:
-            second = wait_for(lambda: nodes.workers(nodes.second), "a worker on the second node")[0]
-            wait_for(lambda: name_of(second) in busy(prepared), "iterations on the second node")
+        with ExitStack() as at_the_end:
+            at_the_end.callback(hold.unlink)
+            first = busy_worker(nodes.cluster.head_node)
+            busy_worker(nodes.second)
             nodes.lose_second()
+            first.suspend()  # so that it can be seen that it is asked to stop
+            at_the_end.callback(first.resume)
             wait_for(lambda: len(launcher.started) == 3, "a new worker, for which there is no place")
             os.kill(os.getpid(), signal.SIGINT)
             wait_for(lambda: launcher.started[2].exit_status() is not None, "that it is called off")
             wait_for(lambda: is_asked_to_stop(first), "that the first one is asked to stop")
-        finally:
-            first.resume()
 
+    hold.touch()
     trouble = threading.Thread(target=lose_a_node_and_stop)
     with pytest.raises(KeyboardInterrupt):
         trouble.start()
-        ablate(STUDY, prepared, options)
+        ablate(study, prepared, options)
     trouble.join()
     ended = [worker.exit_status() for worker in launcher.started]
     assert sorted(ended[:2], key=str) == [-signal.SIGKILL, 0]
     assert not set(states(prepared)) & set(DONE)
 
-    ablate(STUDY, prepared, options)
+    ablate(study, prepared, options)
     assert states(prepared) == ["ok", "ok"]
     assert run_names(prepared) == run_names(reference)
     assert points(prepared) == points(reference)
@@ -211,8 +242,7 @@ def test_processes_share_the_threads_of_their_worker(pretended: list[dict[str, f
 def test_an_address_at_which_nothing_listens_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     with pytest.raises(ValueError, match=f"^no Ray cluster at 127.0.0.1:{port}: "):
         connect(f"127.0.0.1:{port}")
 
