@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.builders import TinyTask, make_prepared
 from tests.postgres import postgres_server
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from workbench.tracking.store import Store
 
 pytest.register_assert_rewrite("tests.tricks.contract")
-settings.register_profile("fast", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile(
+    "fast",
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("fast")
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C

@@ -14,6 +14,7 @@ import psycopg
 
 from tests.ports import free_port
 
+WAIT_SECONDS = 300
 OWNER = "postgres"
 """User that Debian's package makes; PostgreSQL refuses to run as root."""
 DEBIAN = Path("/usr/lib/postgresql")
@@ -44,11 +45,11 @@ def postgres_server() -> Iterator[str]:
         _run("initdb", ["-D", data, "-U", "workbench", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
         with (data / "postgresql.conf").open("a") as file:
             file.write(f"{SETTINGS}port = {port}\n")
-        _run("pg_ctl", ["-D", data, "-l", log, "-w", "start"])
+        _run("pg_ctl", ["-D", data, "-l", log, "-w", "-t", WAIT_SECONDS, "start"])
         try:
             yield f"postgresql://workbench@127.0.0.1:{port}/postgres"
         finally:
-            _run("pg_ctl", ["-D", data, "-m", "immediate", "stop"])
+            _run("pg_ctl", ["-D", data, "-m", "immediate", "-t", WAIT_SECONDS, "stop"])
     finally:
         shutil.rmtree(folder)
 

@@ -32,7 +32,7 @@ from workbench.stages.prepare import Prepared
 from workbench.training import Interrupted
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 1800.0
 LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
 LAUNCH += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
 

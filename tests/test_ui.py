@@ -36,7 +36,7 @@ def experiments(address: str) -> set[str]:
     question = Request(
         f"{address}/api/2.0/mlflow/experiments/search", ANY, {"content-type": "application/json"}
     )
-    with urlopen(question, timeout=60) as answer:
+    with urlopen(question, timeout=300) as answer:
         return {one["name"] for one in json.load(answer)["experiments"]}
 
 

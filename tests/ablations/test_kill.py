@@ -19,7 +19,7 @@ from tests.ablations.evidence import assert_undisturbed
 from tests.ablations.forked import Forked, forked
 from tests.ablations.killer import Killer, Remembering
 from tests.ablations.toy import OPTIONS, TOY, run_here, toy
-from tests.mlflow_server import wait_for
+from tests.mlflow_server import WAIT_SECONDS, wait_for
 from tests.postgres import new_database
 from workbench.yaml_files import read_yaml
 
@@ -84,6 +84,6 @@ def test_a_study_whose_parent_is_killed_goes_on_with_the_same_command(
     with suppress(psutil.NoSuchProcess):
         orphans[0].kill()  # the other one sees that its parent is gone
     ablate(toy(), prepared, forked())
-    _, alive = psutil.wait_procs(orphans, timeout=60)
+    _, alive = psutil.wait_procs(orphans, timeout=WAIT_SECONDS)
     assert not alive
     assert_undisturbed(prepared, undisturbed)

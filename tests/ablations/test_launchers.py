@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,26 +16,19 @@ from ablations.launchers.local import Local, visible_gpus
 from ablations.launchers.processes import Processes, start_processes
 from ablations.runner import Options, default_workers
 from tests.ablations.toy import toy
+from tests.mlflow_server import wait_for
 from workbench import cli
-
-WAIT_SECONDS = 120.0
 
 
 def end_of(worker: Processes) -> int:
     """Wait for a worker's end."""
-    end = time.monotonic() + WAIT_SECONDS
-    while (status := worker.exit_status()) is None:
-        assert time.monotonic() < end, "waited in vain for the worker's end"
-        time.sleep(0.01)
-    return status
+    wait_for(lambda: worker.exit_status() is not None, "the worker's end")
+    return worker.exit_status() or 0
 
 
 def wait_for_line(log: Path) -> None:
     """Wait until a process has written a line."""
-    end = time.monotonic() + WAIT_SECONDS
-    while not log.is_file() or b"\n" not in log.read_bytes():
-        assert time.monotonic() < end, f"waited in vain for a line in {log}"
-        time.sleep(0.01)
+    wait_for(lambda: log.is_file() and b"\n" in log.read_bytes(), f"a line in {log}")
 
 
 @pytest.fixture
