@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 
 
 @contextmanager
