@@ -108,9 +108,23 @@ def _without(rest: frozenset[tuple[str, str]], trick: str) -> frozenset[tuple[st
 
 
 def _beside(families: Sequence[frozenset[tuple[str, str]]]) -> list[str]:
-    """Say by what each family differs from the others of its setting."""
+    """Say by what each family differs from the others of its setting.
+
+    What is set of a trick that others lack is left out, where its name is enough to tell them apart.
+    """
     shared = frozenset.intersection(*families) if families else frozenset()
-    return [", ".join(sorted(_words(*one) for one in family - shared)) for family in families]
+    own = [dict(sorted(family - shared)) for family in families]
+    short = [
+        ", ".join(_words(*one) for one in names.items() if not _goes_with_its_trick(one[0], names))
+        for names in own
+    ]
+    if len(set(short)) == len(short):
+        return short
+    return [", ".join(_words(*one) for one in names.items()) for names in own]
+
+
+def _goes_with_its_trick(name: str, names: Mapping[str, str]) -> bool:
+    return f"{_SWITCH}{name.partition('.')[0]}" in names
 
 
 def _words(name: str, text: str) -> str:

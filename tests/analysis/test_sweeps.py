@@ -33,7 +33,7 @@ def test_arms_that_differ_in_one_number_are_a_sweep_in_the_order_of_its_values()
 
 def test_what_differs_in_more_or_is_no_number_makes_no_sweep() -> None:
     two = {f"a{i}": {**PENALTY, "kl.weight": f"{i}", "kl.clamp": f"{i}"} for i in range(3)}
-    words = {name: {"trick.kl": "true", "kl.estimator": name} for name in ("k1", "k2", "k3", "inf")}
+    words = {name: {"trick.kl": "true", "kl.clamp": name} for name in ("1", "2", "inf", "-inf", "none")}
     pair = dict(list(ONE.items())[:2])
     alike = {f"b{i}": ONE["kl_0.2"] for i in range(3)}
     rates = {f"c{i}": {"trick.kl": "true", "ppo.rate": f"{i}"} for i in range(3)}
@@ -50,6 +50,22 @@ def test_a_grid_has_a_sweep_for_each_setting_of_the_rest() -> None:
     found = sweeps_of(swept(params, [0.0] * 6))
     assert [(one.setting, one.beside, len(one.arms)) for one in found] == [
         ("kl.weight", "", 3), ("kl.weight", "clip", 3),
+    ]  # fmt: skip
+
+
+def test_families_are_told_apart_by_their_tricks_or_else_by_what_is_set_of_them() -> None:
+    def beside(*families: dict[str, str]) -> list[str]:
+        params = {
+            f"{at}_{weight}": {**PENALTY, "kl.weight": weight, **own}
+            for at, own in enumerate(families)
+            for weight in ("1", "2", "3")
+        }
+        return [one.beside for one in sweeps_of(swept(params, [0.0] * len(params)))]
+
+    clip, dual = {"trick.clip": "true", "clip.range": "0.2"}, {"trick.dual": "true", "dual.range": "3"}
+    assert beside(clip, dual) == ["clip", "dual"]
+    assert beside({}, clip, clip | {"clip.range": "0.5"}) == [
+        "", "clip.range = 0.2, clip", "clip.range = 0.5, clip",
     ]  # fmt: skip
 
 
