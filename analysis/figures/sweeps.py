@@ -20,8 +20,8 @@ from workbench.glossary import GLOSSARY
 MOST_SETTINGS = 4
 """Settings that are drawn: those with the most arms."""
 
-LOGARITHMIC = 8.0
-"""Positive values that span more than this factor lie on a logarithmic axis."""
+LOGARITHMIC, LOGARITHMIC_KL = 8.0, 30.0
+"""Positive values, and KL, that span more than these factors lie on a logarithmic axis."""
 
 _KL = "final/kl_to_sft"
 _DODGE, _MARGIN = 0.02, 0.1
@@ -54,6 +54,8 @@ def sweeps(study: Study, width: float = PAGE) -> Figure:
             for panel, metric in zip(axes, metrics, strict=False):
                 _draw_metric(study, panel, family[family["metric"] == metric], tint, shift)
             _draw_held(axes[len(metrics)], family[family["metric"] == metrics[0]], tint, shift)
+        if _KL in metrics:
+            _scale_kl(axes[metrics.index(_KL)])
         if has_families:
             _name_families(axes[-1], beside)
     handles = _handles(with_lacking=bool(table["value"].isna().any()))
@@ -70,6 +72,14 @@ def _prepare(panel: Axes, setting: str, label: str, values: FloatArray) -> None:
     kept = _with_room(_places(panel, values), values, 230 if is_column(panel) else 105)
     panel.set_xticks(kept, [f"{value:g}" for value in kept])
     panel.set_xlim(*_shifted(panel, values[[0, -1]], floats([-_MARGIN, _MARGIN])))
+
+
+def _scale_kl(panel: Axes) -> None:
+    """Let a KL that runs over orders of magnitude be read at both ends."""
+    drawn = np.concatenate([floats(line.get_ydata()) for line in panel.lines])
+    drawn = drawn[np.isfinite(drawn)]
+    if len(drawn) and drawn.min() > 0 and drawn.max() > LOGARITHMIC_KL * drawn.min():
+        panel.set_yscale("log")
 
 
 def _places(panel: Axes, values: FloatArray) -> FloatArray:

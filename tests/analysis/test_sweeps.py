@@ -119,6 +119,13 @@ def test_the_figure_has_outcome_kl_and_runs_that_hold_over_the_values(width: flo
     assert [tick.get_text() for tick in panels[0].get_xticklabels()] == ["0.01", "0.05", "0.2"]
 
 
+@pytest.mark.parametrize(("least", "scale"), [(0.01, "log"), (1.0, "linear"), (-0.01, "linear")])
+def test_a_kl_over_orders_of_magnitude_is_drawn_on_a_logarithmic_axis(least: float, scale: str) -> None:
+    metrics = {GOLD: np.ones((4, 3)), "final/kl_to_sft": np.array([[20.0, least, 2.0]] * 4)}
+    panels = plots.sweeps(made_study(metrics, list(ONE), params=ONE)).axes
+    assert [panel.get_yscale() for panel in panels] == ["linear", scale, "linear"]
+
+
 def test_a_study_without_sweeps_has_no_such_table_and_no_such_figure() -> None:
     study = swept({"vanilla": {}, "clip": {"trick.clip": "true"}}, [0, 1])
     assert isinstance(tables_of(study).sweeps, pd.DataFrame) and not len(tables_of(study).sweeps)
