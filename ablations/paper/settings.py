@@ -49,7 +49,7 @@ _HUMAN_TASK = {
         "reward_model": {"epochs": 3, "batch_size": 32, "learning_rate": 5.0e-4, "lm_weight": 0.1},
     },
 }
-"""Of 2,303 pairs about 920 are trained on, 1,035 are the judge's, and 345 measure both."""
+"""Of 2,303 pairs about 920 are trained on, 1,037 are the judge's, and 345 measure both."""
 _HUMAN = Setting(
     {
         "task": _HUMAN_TASK,
