@@ -16,6 +16,9 @@ from analysis.selection import MAX_ARMS, objective, shown_arms
 from analysis.tables import HEADLINE, Tables
 from analysis.wording import label, p_note
 
+FEW_ARMS = 4
+"""Arms up to which the page says every comparison at once; of more, those of two metrics."""
+
 
 def findings(study: Study, tables: Tables) -> dict[str, list[Finding]]:
     """Say what was found, under the questions that a report answers, as far as they have answers."""
@@ -48,7 +51,8 @@ def _effect_findings(study: Study, table: pd.DataFrame, *, is_start: bool) -> li
     shown, source = shown_arms(study), "effects.csv"
     is_large = len(study.arms) > MAX_ARMS
     at_large = [Finding(text, source) for text in _effects_at_large(rows)] if is_large else []
-    spoken_of = (objective(study), "final/kl_to_sft") if is_large else HEADLINE
+    has_few = len(study.arms) <= FEW_ARMS
+    spoken_of = HEADLINE if has_few else (objective(study), "final/kl_to_sft")
     said = [
         Finding(
             effects.effect_sentence(row),

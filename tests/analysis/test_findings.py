@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from analysis.page.findings import findings
+from analysis.page.findings import FEW_ARMS, findings
 from analysis.selection import MAX_ARMS
 from analysis.tables import tables_of
 from tests.analysis.made_study import made_study
@@ -36,6 +37,17 @@ def test_where_seeds_are_too_few_for_holm_intervals_are_all_that_is_counted() ->
 
 def test_few_arms_are_spoken_of_one_by_one() -> None:
     assert not any(" arms, " in text for text in said(arms=MAX_ARMS, seeds=10))
+
+
+@pytest.mark.parametrize(("arms", "folded"), [(FEW_ARMS, 0), (FEW_ARMS + 1, FEW_ARMS)])
+def test_of_some_arms_all_but_outcome_and_kl_is_folded_away(arms: int, folded: int) -> None:
+    values = np.arange(arms) + np.zeros((5, 1))
+    metrics = {name: values for name in ("final/gold", "final/kl_to_sft", "final/proxy")}
+    made = made_study(metrics, [f"arm_{i}" for i in range(arms)])
+    study = replace(made, runs=made.runs.assign(start_ms=0, end_ms=1000, collapse_reason=""))
+    told = findings(study, tables_of(study))["Against arm_0"]
+    minor = [one.text for one in told if one.is_minor]
+    assert len(minor) == folded and all("reward-model score" in text for text in minor)
 
 
 def test_runs_are_counted_as_collapsed_by_their_curves_whatever_they_were_tagged() -> None:
