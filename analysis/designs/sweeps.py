@@ -4,7 +4,7 @@ They are found in the runs' parameters, so that it does not matter whether a gri
 study file names them.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +26,10 @@ COLUMNS = [
     *("held", "ended", "held_low", "held_high"),
 ]
 
+Settings = frozenset[tuple[str, str]]
+"""Parameters of an arm's tricks in which arms differ, with their values."""
+
 _SWITCH = "trick."
-Settings = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -46,44 +48,46 @@ class Sweep:
     arms: Mapping[float, str]
     without: str | None
 
-    @property
-    def trick(self) -> str:
-        """Name of the trick whose field it is."""
-        return self.setting.partition(".")[0]
-
 
 @remembered
 def sweeps_of(study: Study) -> tuple[Sweep, ...]:
-    """Find the sweeps of a study, those of one setting behind one another, the longest setting first."""
+    """Find the sweeps of a study, setting by setting, that with the most arms first."""
     settings = _settings(study)
-    by_setting: dict[frozenset[tuple[str, str]], str] = {}
-    groups: dict[str, dict[frozenset[tuple[str, str]], dict[float, str]]] = defaultdict(dict)
-    for arm, own in settings.items():
-        by_setting.setdefault(frozenset(own.items()), arm)
-        for name, text in own.items():
-            value = _value(name, text)
-            if value is not None:
-                rest = frozenset(own.items() - {(name, text)})
-                groups[name].setdefault(rest, {}).setdefault(value, arm)
+    arm_of = {own: arm for arm, own in settings.items()}
     found = []
-    for name, families in groups.items():
-        kept = {rest: arms for rest, arms in families.items() if len(arms) >= LEAST_VALUES}
-        for (rest, arms), beside in zip(kept.items(), _beside(list(kept)), strict=True):
-            without = by_setting.get(_without(rest, name.partition(".")[0]))
-            found.append(Sweep(name, beside, dict(sorted(arms.items())), without))
-    most = {name: sum(len(one.arms) for one in found if one.setting == name) for name in groups}
-    return tuple(sorted(found, key=lambda one: -most[one.setting]))
+    for setting, families in _families(settings).items():
+        for (rest, arms), beside in zip(families.items(), _beside(list(families)), strict=True):
+            found.append(Sweep(setting, beside, arms, arm_of.get(_without(rest, setting))))
+    sizes = Counter(one.setting for one in found for _ in one.arms)
+    return tuple(sorted(found, key=lambda one: -sizes[one.setting]))
 
 
 def _settings(study: Study) -> dict[str, Settings]:
-    """Return by arm the parameters of its tricks in which arms differ."""
+    """Return the settings of each arm that has a run."""
     tricks = {name.removeprefix(_SWITCH) for name in study.params if name.startswith(_SWITCH)}
     ours = [n for n in study.params if n.startswith(_SWITCH) or n.partition(".")[0] in tricks]
     first = study.runs.drop_duplicates("arm").set_index("arm")[ours]
     differ = [name for name in ours if first[name].nunique(dropna=False) > 1]
     return {
-        str(arm): {name: str(row[name]) for name in differ if pd.notna(row[name])}
+        str(arm): frozenset((name, str(row[name])) for name in differ if pd.notna(row[name]))
         for arm, row in first.iterrows()
+    }
+
+
+def _families(settings: Mapping[str, Settings]) -> dict[str, dict[Settings, dict[float, str]]]:
+    """Group arms, for each number, by all else that is set of them; groups of few values are left out.
+
+    Returns:
+        by the number's name and what else is set: arms by value, ascending.
+    """
+    groups: dict[str, dict[Settings, dict[float, str]]] = defaultdict(lambda: defaultdict(dict))
+    for arm, own in settings.items():
+        for name, text in own:
+            if (value := _value(name, text)) is not None:
+                groups[name][own - {(name, text)}].setdefault(value, arm)
+    return {
+        name: {r: dict(sorted(arms.items())) for r, arms in rests.items() if len(arms) >= LEAST_VALUES}
+        for name, rests in sorted(groups.items())
     }
 
 
@@ -98,8 +102,9 @@ def _value(name: str, text: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _without(rest: frozenset[tuple[str, str]], trick: str) -> frozenset[tuple[str, str]]:
-    """Take a trick, and what else is set of it, out of an arm's settings."""
+def _without(rest: Settings, setting: str) -> Settings:
+    """Take the trick of a setting, and what else is set of it, out of an arm's settings."""
+    trick = setting.partition(".")[0]
     return frozenset(
         (name, text)
         for name, text in rest
@@ -107,7 +112,7 @@ def _without(rest: frozenset[tuple[str, str]], trick: str) -> frozenset[tuple[st
     )
 
 
-def _beside(families: Sequence[frozenset[tuple[str, str]]]) -> list[str]:
+def _beside(families: Sequence[Settings]) -> list[str]:
     """Say by what each family differs from the others of its setting.
 
     What is set of a trick that others lack is left out, where its name is enough to tell them apart.
