@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.collapse import collapses
+from analysis.designs.design import read_level
 from analysis.intervals import floats, interval, share_interval
-from analysis.runs import Study, ended, remembered
+from analysis.runs import Study, finished, remembered
 from analysis.values import final_values
 from analysis.wording import label, number
 
@@ -93,13 +94,8 @@ def _families(settings: Mapping[str, Settings]) -> dict[str, dict[Settings, dict
 
 def _value(name: str, text: str) -> float | None:
     """Return a field's number; None for a trick's presence and for what is no finite number."""
-    if name.startswith(_SWITCH):
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if np.isfinite(value) else None
+    value = read_level(name, text)
+    return value if isinstance(value, float) and np.isfinite(value) else None
 
 
 def _without(rest: Settings, setting: str) -> Settings:
@@ -144,10 +140,12 @@ def sweep_table(study: Study, metric: str) -> pd.DataFrame:
         runs that ended hold, with the exact interval of that share; value is NaN for the arm that
         lacks the trick.
     """
-    done = ended(study)
-    values, when = final_values(done, metric), collapses(done)
-    rows = []
-    for sweep in sweeps_of(study):
+    rows, sweeps = [], sweeps_of(study)
+    if not sweeps:
+        return pd.DataFrame(columns=COLUMNS)
+    values, when = final_values(study, metric), collapses(study)
+    when = when[when["run_id"].isin(finished(study.runs)["run_id"])]
+    for sweep in sweeps:
         without = {np.nan: sweep.without} if sweep.without else {}
         for value, arm in (without | dict(sweep.arms)).items():
             found = interval(floats(values[arm].dropna()))

@@ -7,10 +7,11 @@ import pytest
 from analysis import plots
 from analysis.designs.sweeps import sweep_sentences, sweep_table, sweeps_of
 from analysis.figures.panels import COLUMN, PAGE
+from analysis.intervals import floats
 from analysis.page.design_findings import design_findings
 from analysis.runs import Study
 from analysis.tables import tables_of
-from tests.analysis.made_study import made_study
+from tests.analysis.made_study import Array, made_study
 
 GOLD = "final/gold"
 WEIGHTS = {"kl_0.2": "0.2", "kl_0.01": "0.01", "kl_0.05": "0.05"}
@@ -18,10 +19,14 @@ PENALTY = {"trick.kl": "true", "kl.estimator": "k1"}
 ONE = {arm: {**PENALTY, "kl.weight": weight} for arm, weight in WEIGHTS.items()}
 
 
-def swept(params: dict[str, dict[str, str]], ends: list[float], **more: object) -> Study:
+def swept(
+    params: dict[str, dict[str, str]],
+    ends: list[float],
+    curves: dict[str, dict[str, Array]] | None = None,
+) -> Study:
     """Make a study of four seeds whose arms end here, ± 0.1."""
     spread = np.array([-0.1, 0.1, -0.1, 0.1])[:, None]
-    return made_study({GOLD: np.array(ends) + spread}, list(params), params=params, **more)  # type: ignore[arg-type]
+    return made_study({GOLD: np.array(ends) + spread}, list(params), params=params, curves=curves)
 
 
 def test_arms_that_differ_in_one_number_are_a_sweep_in_the_order_of_its_values() -> None:
@@ -99,8 +104,9 @@ def test_values_without_a_run_are_left_out_of_sentence_and_figure() -> None:
     study = swept({**ONE, "kl_0.1": {**PENALTY, "kl.weight": "0.1"}}, [3, 1, 2, np.nan])
     [text] = sweep_sentences(sweep_table(study, GOLD), GOLD)
     assert "over 3 values" in text
+    assert sweep_table(study, GOLD)["ended"].tolist() == [4, 4, 0, 4]
     means = [line for line in plots.sweeps(study).axes[0].lines if line.get_linewidth() == 0.9]
-    np.testing.assert_allclose(means[0].get_ydata(), [1, 2, 3])  # type: ignore[arg-type]
+    np.testing.assert_allclose(floats(means[0].get_ydata()), [1, 2, 3])
 
 
 @pytest.mark.parametrize("width", [PAGE, COLUMN])
